@@ -1,0 +1,1 @@
+"""What benchmark says and hears."""

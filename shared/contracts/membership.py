@@ -1,0 +1,1 @@
+"""What membership says and hears."""

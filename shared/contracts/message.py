@@ -1,0 +1,141 @@
+"""The kinds of message services exchange, and the register of all of them.
+
+A contract is a pydantic class in the file of its owner (``shared/contracts/membership.py``); its wire name, subject and
+CloudEvents type follow from where it stands and what it is called, so nothing is written twice:
+
+>>> class AppointSteeringMember(Command): ...          # in membership.py
+subject  membership.v1.command.appoint-steering-member.<principal>
+type     concord.membership.appoint-steering-member.v1
+"""
+
+import re
+from datetime import datetime
+from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar, get_args
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+
+MAJOR = "v1"
+Kind = Literal["command", "query", "event", "inbound", "delivery"]
+Role = Literal["operator", "member"]
+
+# A principal is one token of a subject, so it cannot hold a dot, a space or a wildcard.
+PRINCIPAL_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$"
+Principal = Annotated[str, StringConstraints(pattern=PRINCIPAL_PATTERN)]
+
+Id = Annotated[
+    str,
+    StringConstraints(pattern=r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"),
+    Field(description="UUID in lower case"),
+]
+Line = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
+Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=8_000)]
+
+
+def _in_utc(moment: datetime) -> datetime:
+    from datetime import UTC
+
+    return moment.astimezone(UTC)
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(_in_utc), Field(description="RFC 3339 with an offset; kept in UTC")]
+
+REGISTER: dict[str, type["Message"]] = {}
+"""CloudEvents type → contract, for every contract whose module has been imported (``shared.contracts`` imports all)."""
+
+
+class Message(BaseModel):
+    """One message of the public language. Frozen; a field nobody knows is an error, not noise."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    owner: ClassVar[str]
+    name: ClassVar[str]
+    kind: ClassVar[Kind]
+    type: ClassVar[str]
+    abstract: ClassVar[bool] = True
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        super().__pydantic_init_subclass__(**kwargs)
+        generic = cls.__pydantic_generic_metadata__
+        if Message in cls.__bases__ or generic["origin"] or generic["parameters"]:
+            return  # one of the kinds below, or a parametrised Query
+        cls.abstract = False
+        cls.owner = cls.__module__.rsplit(".", 1)[-1]
+        cls.name = re.sub(r"(?<!^)(?=[A-Z])", "-", cls.__name__).lower()
+        cls.type = f"concord.{cls.owner}.{cls.name}.{MAJOR}"
+        if REGISTER.setdefault(cls.type, cls) is not cls:
+            raise TypeError(f"{cls.type} is declared twice: {REGISTER[cls.type]} and {cls}")
+
+
+class Command(Message):
+    """Asks a service to do something. Named in the imperative. ``roles`` may send it; the NATS server enforces that."""
+
+    kind: ClassVar[Kind] = "command"
+    roles: ClassVar[tuple[Role, ...]] = ("operator", "member")
+
+
+Result = TypeVar("Result", bound=BaseModel)
+
+
+class Query(Message, Generic[Result]):
+    """Asks a service a question: ``class ListNetworks(Query[NetworkPage])`` is answered with a ``NetworkPage``."""
+
+    kind: ClassVar[Kind] = "query"
+    roles: ClassVar[tuple[Role, ...]] = ("operator", "member")
+
+    @classmethod
+    def result(cls) -> type[BaseModel]:
+        """The model of the answer."""
+        for base in cls.__mro__:
+            metadata = getattr(base, "__pydantic_generic_metadata__", None)
+            if metadata and metadata["origin"] is Query:
+                answer = get_args(base) or metadata["args"]
+                return answer[0]  # type: ignore[no-any-return]
+        raise TypeError(f"{cls.__name__} does not say what it is answered with: derive it from Query[Answer]")
+
+
+class Event(Message):
+    """Says that something happened. Named in the past tense. Opaque ids only, nothing personal.
+
+    ``key`` names the field that holds the id of the aggregate it happened to; it becomes the last token of the subject
+    and the CloudEvents ``subject``. Readers are tolerant: a field they do not know yet is passed over, so that a change
+    within v1 can add one.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+    kind: ClassVar[Kind] = "event"
+    key: ClassVar[str]
+
+    @property
+    def aggregate(self) -> str:
+        """The id of the aggregate this happened to."""
+        return str(getattr(self, self.key))
+
+
+class Inbound(Message):
+    """What another system publishes to Concord, on ``inbound.v1.<publisher>.<name>``; ``owner`` is who handles it."""
+
+    kind: ClassVar[Kind] = "inbound"
+
+
+class Delivery(Message):
+    """What a subscriber receives, on ``notifications.v1.delivery.<subscriber>.<topic>``."""
+
+    kind: ClassVar[Kind] = "delivery"
+
+
+def subject_of(contract: type[Message], key: str) -> str:
+    """The NATS subject of a message: ``key`` is the principal, or for an event the id of its aggregate.
+
+    Pass ``"*"`` for the subscription to all of them.
+    """
+    if contract.kind == "inbound":
+        return f"inbound.{MAJOR}.{key}.{contract.name}"
+    return f"{contract.owner}.{MAJOR}.{contract.kind}.{contract.name}.{key}"
+
+
+def contracts(kind: Kind, owner: str | None = None) -> list[type[Message]]:
+    """Every contract of one kind, by owner and name; of one owner when that is given."""
+    found = [c for c in REGISTER.values() if c.kind == kind and owner in (None, c.owner)]
+    return sorted(found, key=lambda c: (c.owner, c.name))
