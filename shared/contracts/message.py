@@ -9,7 +9,7 @@ type     concord.membership.appoint-steering-member.v1
 """
 
 import re
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar, get_args
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
@@ -32,8 +32,6 @@ Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max
 
 
 def _in_utc(moment: datetime) -> datetime:
-    from datetime import UTC
-
     return moment.astimezone(UTC)
 
 
@@ -125,14 +123,16 @@ class Delivery(Message):
     kind: ClassVar[Kind] = "delivery"
 
 
-def subject_of(contract: type[Message], key: str) -> str:
+def subject_of(contract: type[Message], key: str, service: str | None = None) -> str:
     """The NATS subject of a message: ``key`` is the principal, or for an event the id of its aggregate.
 
-    Pass ``"*"`` for the subscription to all of them.
+    Pass ``"*"`` for the subscription to all of them. Contracts of the owner ``platform`` are heard by every service:
+    ``service`` says which one is meant.
     """
     if contract.kind == "inbound":
         return f"inbound.{MAJOR}.{key}.{contract.name}"
-    return f"{contract.owner}.{MAJOR}.{contract.kind}.{contract.name}.{key}"
+    owner = service or ("*" if contract.owner == "platform" else contract.owner)
+    return f"{owner}.{MAJOR}.{contract.kind}.{contract.name}.{key}"
 
 
 def contracts(kind: Kind, owner: str | None = None) -> list[type[Message]]:

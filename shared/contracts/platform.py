@@ -1,10 +1,10 @@
 """What every service says and hears alike: the reply to a command or query, refusals of inbound messages, dead letters."""
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, Field
 
-from shared.contracts.message import Moment
+from shared.contracts.message import Command, Id, Moment, Query, Role
 from shared.refusal import Refusal
 
 
@@ -43,3 +43,81 @@ class InboundRefused(BaseModel, frozen=True):
     message: str | None = Field(description="its CloudEvents id, where it could be read")
     refusal: Refusal
     refused_at: Moment
+
+
+class ServiceHealth(BaseModel, frozen=True):
+    """How one process of a service is: ready means it commits and its events get out."""
+
+    service: str
+    ready: bool
+    reasons: tuple[str, ...] = Field(default=(), description="why it is not ready, in sentences")
+    unsent_events: int = Field(description="rows of the outbox that the stream has not confirmed yet")
+    dead_letters: int
+    waiting_events: int = Field(description="events of others that wait for one before them")
+
+
+class Health(Query[ServiceHealth]):
+    """Asks a service whether it is ready, and what lies undone in its store."""
+
+
+class DeadLetter(BaseModel, frozen=True):
+    """A message that could not be handled for a technical reason."""
+
+    id: Id
+    kept_at: Moment
+    kind: Literal["command", "event", "inbound", "timer", "task"]
+    name: str
+    subject: str
+    error: str
+    waiting_behind: int = Field(default=0, description="later events of the same aggregate that wait for it")
+
+
+class DeadLetterPage(BaseModel, frozen=True):
+    """Dead letters, oldest first."""
+
+    letters: tuple[DeadLetter, ...]
+    total: int
+
+
+class DeadLetterDetail(DeadLetter, frozen=True):
+    """A dead letter with its content and the trace of the error."""
+
+    headers: dict[str, str]
+    payload: str
+    trace: str
+
+
+class ListDeadLetters(Query[DeadLetterPage]):
+    """Lists the dead letters of a service, oldest first."""
+
+    roles: ClassVar[tuple[Role, ...]] = ("operator",)
+    limit: int = Field(default=50, ge=1, le=500)
+    after: Id | None = Field(default=None, description="the last id of the page before")
+
+
+class ShowDeadLetter(Query[DeadLetterDetail]):
+    """Shows one dead letter whole."""
+
+    roles: ClassVar[tuple[Role, ...]] = ("operator",)
+    letter: Id
+
+
+class ReplayDeadLetter(Command):
+    """Handles a dead letter once more, as if it had just arrived; what waited behind it follows in order."""
+
+    roles: ClassVar[tuple[Role, ...]] = ("operator",)
+    letter: Id
+
+
+class DiscardDeadLetter(Command):
+    """Gives a dead letter up for good, with the reason; what waited behind it goes on without it."""
+
+    roles: ClassVar[tuple[Role, ...]] = ("operator",)
+    letter: Id
+    reason: str = Field(min_length=1, max_length=500)
+
+
+class Reconcile(Command):
+    """Compares the outbox with the streams and publishes again whatever a stream has lost."""
+
+    roles: ClassVar[tuple[Role, ...]] = ("operator",)
