@@ -1,0 +1,66 @@
+# Everything a newcomer needs: `make run` to see it work, `make test` and `make lint` to change it.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/pip --disable-pip-version-check --quiet
+# More or fewer test processes, or pytest's own arguments: make test WORKERS=4 ARGS="tests/membership -k block"
+WORKERS ?= 2
+ARGS ?=
+
+.PHONY: help install run test lint format contracts lock node clean
+.DEFAULT_GOAL := help
+
+help: ## this list
+	@echo "Concord: make run to see it work; make test and make lint before a change is handed in."
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: .venv/.installed ## set up .venv with the exact versions of requirements.lock
+
+.venv/.installed: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "Concord needs Python 3.11 or newer. '$(PYTHON)' is $$($(PYTHON) --version 2>&1 || true)."; \
+	  echo "Name another one, for example: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; } >&2
+	@test -x $(BIN)/pip || { echo "Making .venv"; $(PYTHON) -m venv .venv; }
+	@echo "Installing the locked packages into .venv (a minute or two the first time)"
+	@$(PIP) install --requirement requirements.lock
+	@$(PIP) install --no-deps --editable .
+	@touch $@
+
+run: install ## set up, then show the whole platform at work (concord demo)
+	@$(BIN)/concord demo $(ARGS)
+
+test: install ## run every test; those that need Node are skipped where it is missing
+	@$(MAKE) --no-print-directory node || echo "The packages for Node could not be installed: the tests that need them are skipped." >&2
+	@$(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile $(ARGS)
+
+lint: install ## style, types, import walls
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+format: install ## put the code into its standard form
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+contracts: install ## write docs/contracts anew from shared/contracts
+	@$(BIN)/concord contracts write
+
+lock: install ## write requirements.lock anew from pyproject.toml
+	@$(PIP) install uv
+	@$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 \
+	  --no-header --no-annotate --no-emit-index-url --quiet --output-file requirements.lock
+	@! grep -n '://' requirements.lock || { echo "requirements.lock names an address" >&2; exit 1; }
+
+node: ## install the npm packages that some tests need, where Node is there
+	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory build/node/.installed; \
+	else echo "Node and npm are not on this machine: the tests that need them are skipped." >&2; fi
+
+build/node/.installed: tests/deploy/node/package.json tests/deploy/node/package-lock.json
+	@echo "Installing the npm packages of the tests into build/node"
+	@mkdir -p build/node
+	@cp tests/deploy/node/package.json tests/deploy/node/package-lock.json tests/deploy/node/.npmrc build/node/
+	@cd build/node && npm ci --silent
+	@touch $@
+
+clean: ## remove what was built and cached; leaves .venv and the data of local stacks
+	rm -rf build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
