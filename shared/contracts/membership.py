@@ -1,1 +1,770 @@
-"""What membership says and hears."""
+"""What membership says and hears: organisations, networks and their members, steering groups, proposals.
+
+A person appears as an opaque id with the principal that speaks for them; a principal is a handle an operator gave out,
+so give out handles that name nobody. Grade, headcount and job titles are in no message: they must not matter.
+"""
+
+from fractions import Fraction
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import AfterValidator, BaseModel, Field, StringConstraints, model_validator
+
+from shared.contracts.message import Command, Event, Id, Line, Moment, Principal, Query, Role, Text
+
+OrganisationType = Literal[
+    "ministerial-department",
+    "non-ministerial-department",
+    "executive-agency",
+    "executive-non-departmental-public-body",
+    "advisory-non-departmental-public-body",
+    "devolved-government",
+    "parliament-or-assembly",
+    "council",
+    "nhs-body",
+    "charity",
+    "employer",
+    "other-public-body",
+]
+Nation = Literal["England", "Northern Ireland", "Scotland", "Wales"]
+Region = Literal[
+    "East Midlands",
+    "East of England",
+    "London",
+    "North East",
+    "North West",
+    "South East",
+    "South West",
+    "West Midlands",
+    "Yorkshire and The Humber",
+    "Northern Ireland",
+    "Scotland",
+    "Wales",
+]
+"""The twelve regions and nations of the UK's international territorial level 1 (ONS)."""
+
+Reach = Literal["local", "regional", "national"]
+Position = Literal["consent", "reservations", "stand-aside", "block"]
+Outcome = Literal["agreed", "blocked", "no-quorum", "no-consensus"]
+ProposalState = Literal["draft", "open", "closed", "withdrawn"]
+MembershipState = Literal["applied", "admitted", "withdrawn", "lapsed"]
+SteeringRole = Literal["lead", "work-stream-lead"]
+
+OrganisationKey = Annotated[
+    str,
+    StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=200),
+    Field(description="its name in a register: lower-case words joined by hyphens (hm-treasury)"),
+]
+Latitude = Annotated[float, Field(ge=49, le=61.5, description="degrees north, within the United Kingdom")]
+Longitude = Annotated[float, Field(ge=-9, le=2.5, description="degrees east, within the United Kingdom")]
+
+
+def nation_of(region: Region) -> Nation:
+    """The nation a region lies in."""
+    return region if region in ("Northern Ireland", "Scotland", "Wales") else "England"
+
+
+def _at_most_whole(share: str) -> str:
+    if Fraction(share) > 1:
+        raise ValueError(f"a share is at most the whole: {share} is more than 1/1")
+    return share
+
+
+Share = Annotated[
+    str,
+    StringConstraints(pattern=r"^[1-9][0-9]?/[1-9][0-9]?$"),
+    AfterValidator(_at_most_whole),
+    Field(description="an exact share as a fraction, such as 1/3"),
+]
+
+
+class Office(BaseModel, frozen=True, extra="forbid"):
+    """Where people set out from to a meeting: the place of an office, never of a home."""
+
+    place: Line = Field(description="town or city")
+    region: Region
+    nation: Nation
+    latitude: Latitude
+    longitude: Longitude
+
+    @model_validator(mode="after")
+    def _region_lies_in_nation(self) -> "Office":
+        if nation_of(self.region) != self.nation:
+            raise ValueError(f"the region {self.region} lies in {nation_of(self.region)}, not in {self.nation}")
+        return self
+
+
+# Organisations ------------------------------------------------------------------------------------------------------
+
+
+class RegisterOrganisation(Command):
+    """Registers one public body or partner that no register file brings."""
+
+    roles: ClassVar[tuple[Role, ...]] = ("operator",)
+
+    key: OrganisationKey
+    organisation_name: Line
+    organisation_type: OrganisationType
+    abbreviation: Line | None = None
+    nation: Nation | None = None
+    region: Region | None = None
+    place: Line | None = None
+    latitude: Latitude | None = None
+    longitude: Longitude | None = None
+    parents: tuple[Id, ...] = Field(default=(), max_length=20, description="organisations it belongs to")
+
+
+class OrganisationRow(BaseModel, frozen=True, extra="forbid"):
+    """One row of a register. Taken in as it stands: the rules of the import answer for every row at once."""
+
+    line: int | None = Field(default=None, ge=1, description="its line in the file, so that a problem can name it")
+    key: str = Field(default="", max_length=1_000, description="lower-case words joined by hyphens (hm-treasury)")
+    name: str = Field(default="", max_length=1_000)
+    format: str = Field(
+        default="", max_length=1_000, description="a type of ours or a format of the GOV.UK register (Executive agency)"
+    )
+    abbreviation: str = Field(default="", max_length=1_000)
+    parents: tuple[str, ...] = Field(
+        default=(), max_length=100, description="keys of the bodies it belongs to, in this import or known already"
+    )
+    supersedes: tuple[str, ...] = Field(
+        default=(), max_length=1_000, description="keys of the former bodies whose work it took over"
+    )
+    nation: str = Field(default="", max_length=1_000)
+    region: str = Field(default="", max_length=1_000)
+    place: str = Field(default="", max_length=1_000, description="town or city")
+    latitude: float | None = Field(default=None, description="degrees north")
+    longitude: float | None = Field(default=None, description="degrees east")
+
+
+class ImportOrganisations(Command):
+    """Takes in a register of organisations, all or nothing: new ones are registered, changed ones changed.
+
+    A row that says what is already known changes nothing. Refused as a whole if any row has a problem; the refusal
+    lists every problem with its row, its field and what would be right.
+    """
+
+    roles: ClassVar[tuple[Role, ...]] = ("operator",)
+
+    register_name: Line = Field(description="the register the rows come from (GOV.UK); it alone changes its rows later")
+    rows: tuple[OrganisationRow, ...] = Field(min_length=1, max_length=5_000)
+
+
+class OrganisationRegistered(Event):
+    """An organisation is known from now on."""
+
+    key = "organisation"
+    organisation: Id
+    slug: OrganisationKey = Field(description="its key in the register")
+    organisation_name: Line
+    organisation_type: OrganisationType
+    format: str | None = Field(description="what the register calls its kind, in the register's words")
+    abbreviation: str | None
+    nation: Nation | None
+    region: Region | None
+    place: str | None
+    latitude: float | None
+    longitude: float | None
+    parents: tuple[Id, ...]
+    unknown_parents: tuple[OrganisationKey, ...] = Field(
+        description="keys the register names as parents and nobody has"
+    )
+    supersedes: tuple[OrganisationKey, ...] = Field(description="keys of former bodies whose work it took over")
+    register_name: str | None = Field(description="the register that speaks for it, if one does")
+
+
+class OrganisationChanged(OrganisationRegistered):
+    """An organisation is now as stated here; ``changed`` names the fields that differ from before."""
+
+    changed: tuple[str, ...]
+
+
+# Networks and their members -----------------------------------------------------------------------------------------
+
+
+class UmbrellaRules(BaseModel, frozen=True, extra="forbid"):
+    """What makes a network an umbrella: who may become a member, and how its members decide."""
+
+    eligible: tuple[OrganisationType, ...] = Field(
+        default=(), max_length=12, description="types of home organisation that may join; none named means every type"
+    )
+    open: bool = Field(default=False, description="an eligible network is a member as soon as it applies")
+    quorum: Share = Field(default="1/2", description="the share of the electorate that must speak")
+    stand_aside_limit: Share = Field(
+        default="1/3", description="more than this share of those who spoke standing aside is no consensus"
+    )
+
+
+class RegisterNetwork(Command):
+    """Registers a staff network, or with ``umbrella`` a network of networks. Whoever sends it is its steward."""
+
+    network_name: Line
+    reach: Reach
+    organisation: Id | None = Field(default=None, description="its home organisation")
+    parent: Id | None = Field(default=None, description="the network it stands under, which must reach further")
+    office: Office | None = Field(
+        default=None, description="where its people set out from; left out, the place of its home organisation"
+    )
+    umbrella: UmbrellaRules | None = None
+
+
+class NetworkRegistered(Event):
+    """A network is known from now on."""
+
+    key = "network"
+    network: Id
+    network_name: Line
+    reach: Reach
+    organisation: Id | None
+    parent: Id | None
+    office: Office | None
+    umbrella: UmbrellaRules | None
+    steering_group: Id | None = Field(description="the id its steering group has; umbrella networks alone have one")
+    steward: Principal
+
+
+class AppointRepresentative(Command):
+    """Lets one more person speak for a network. It keeps its one voice. Sent by its steward or a representative."""
+
+    network: Id
+    person: Id = Field(description="opaque id of the person")
+    principal: Principal = Field(description="the credentials the person will speak with")
+    office: Office | None = Field(
+        default=None, description="the office the person sets out from; left out, the network's own"
+    )
+
+
+class StandDownRepresentative(Command):
+    """A person no longer speaks for a network. Sent by that person or the network's steward."""
+
+    network: Id
+    person: Id
+
+
+class RepresentativeAppointed(Event):
+    """A person may speak for a network."""
+
+    key = "network"
+    network: Id
+    person: Id
+    principal: Principal
+    office: Office | None = Field(description="where the person sets out from to meetings, where that is known")
+
+
+class RepresentativeStoodDown(Event):
+    """A person no longer speaks for a network."""
+
+    key = "network"
+    network: Id
+    person: Id
+    principal: Principal
+
+
+class ApplyForMembership(Command):
+    """Applies to an umbrella for a network. Sent by its steward or a representative.
+
+    An open umbrella admits at once.
+    """
+
+    umbrella: Id
+    network: Id
+
+
+class AdmitMemberNetwork(Command):
+    """Admits a network that has applied. Sent by the umbrella's steward or one of its steering group."""
+
+    umbrella: Id
+    network: Id
+
+
+class WithdrawMemberNetwork(Command):
+    """Takes a network, or its application, out of an umbrella. Sent by the network's steward or a representative."""
+
+    umbrella: Id
+    network: Id
+
+
+class MembershipAppliedFor(Event):
+    """A network asks to become a member of an umbrella network."""
+
+    key = "membership"
+    membership: Id
+    umbrella: Id
+    network: Id
+
+
+class MemberNetworkAdmitted(Event):
+    """A network is a member of an umbrella network, with one voice there. Carries what others need to know of it."""
+
+    key = "membership"
+    membership: Id
+    umbrella: Id
+    network: Id
+    network_name: Line
+    reach: Reach
+    organisation: Id | None
+    office: Office | None
+
+
+class MemberNetworkWithdrawn(Event):
+    """A network left an umbrella network, or took its application back."""
+
+    key = "membership"
+    membership: Id
+    umbrella: Id
+    network: Id
+
+
+class MemberNetworkLapsed(Event):
+    """A network is no longer a member: nobody is left to speak for it."""
+
+    key = "membership"
+    membership: Id
+    umbrella: Id
+    network: Id
+
+
+# Steering groups ----------------------------------------------------------------------------------------------------
+
+
+class OpenWorkStream(Command):
+    """Opens a work stream of an umbrella network. Sent by its steward or one of its steering group."""
+
+    network: Id = Field(description="the umbrella network")
+    work_stream_name: Line
+
+
+class CloseWorkStream(Command):
+    """Closes a work stream; the seat of its lead is vacated."""
+
+    network: Id = Field(description="the umbrella network")
+    work_stream: Id
+
+
+class AppointSteeringMember(Command):
+    """Seats a person in a steering group: as lead (two co-leads share at most 1.0 FTE) or to lead a work stream."""
+
+    network: Id = Field(description="the umbrella network whose steering group it is")
+    person: Id = Field(description="opaque id of the person")
+    principal: Principal = Field(description="the credentials the person acts with")
+    role: SteeringRole
+    work_stream: Id | None = Field(default=None, description="the work stream a work-stream lead leads")
+    fte: float = Field(gt=0, le=1, description="full-time equivalents given to it, in hundredths")
+
+
+class StandDownSteeringMember(Command):
+    """A person leaves a seat. Sent by that person, the umbrella's steward or another of its steering group."""
+
+    network: Id = Field(description="the umbrella network whose steering group it is")
+    person: Id
+    role: SteeringRole
+    work_stream: Id | None = Field(default=None, description="the work stream, for a work-stream lead")
+
+
+class WorkStreamOpened(Event):
+    """An umbrella network has a new work stream, which has no lead yet."""
+
+    key = "group"
+    group: Id
+    network: Id
+    work_stream: Id
+    work_stream_name: Line
+
+
+class WorkStreamClosed(Event):
+    """A work stream is at its end."""
+
+    key = "group"
+    group: Id
+    network: Id
+    work_stream: Id
+    work_stream_name: Line
+
+
+class SteeringMemberAppointed(Event):
+    """A person took a seat in a steering group."""
+
+    key = "group"
+    group: Id
+    network: Id = Field(description="the umbrella network")
+    person: Id
+    principal: Principal
+    role: SteeringRole
+    work_stream: Id | None
+    fte: float
+
+
+class SteeringMemberStoodDown(Event):
+    """A seat in a steering group is free again."""
+
+    key = "group"
+    group: Id
+    network: Id = Field(description="the umbrella network")
+    person: Id
+    principal: Principal
+    role: SteeringRole
+    work_stream: Id | None
+    because: Literal["stood-down", "work-stream-closed"]
+
+
+# Proposals ----------------------------------------------------------------------------------------------------------
+
+
+class DraftProposal(Command):
+    """Writes down a proposal to the members of an umbrella network.
+
+    Sent by a representative of a member network, the umbrella's steward or one of its steering group.
+    """
+
+    umbrella: Id
+    title: Line
+    text: Text
+
+
+class OpenProposal(Command):
+    """Puts a draft to all who are member networks at this moment. Sent by its author or the steering group."""
+
+    proposal: Id
+    deadline: Moment = Field(description="when it closes by itself")
+
+
+class TakePosition(Command):
+    """Says where a network stands. Any of its representatives may; the latest before the close is what counts."""
+
+    proposal: Id
+    network: Id = Field(description="the network whose one voice this is")
+    position: Position
+    reason: Text | None = Field(default=None, description="required for every position but consent")
+
+
+class AmendProposal(Command):
+    """Changes a proposal's wording. If it is open, every network is asked again."""
+
+    proposal: Id
+    title: Line | None = Field(default=None, description="left out, as it was")
+    text: Text
+    deadline: Moment | None = Field(default=None, description="a later deadline for an open proposal")
+
+
+class CloseProposal(Command):
+    """Closes an open proposal before its deadline, once every network has spoken and no block stands."""
+
+    proposal: Id
+
+
+class WithdrawProposal(Command):
+    """Takes a proposal back, for a reason that stays on record."""
+
+    proposal: Id
+    reason: Text
+
+
+class Stance(BaseModel, frozen=True):
+    """What one network said on a proposal, and when."""
+
+    network: Id
+    version: int = Field(description="the wording it was said of: 1, then one more with each amendment")
+    position: Position
+    reason: str | None
+    person: Id = Field(description="opaque id of the representative who said it")
+    taken_at: Moment
+
+
+class ProposalDrafted(Event):
+    """A proposal is written down and not yet open."""
+
+    key = "proposal"
+    proposal: Id
+    umbrella: Id
+    title: Line
+    text: Text
+    author: Principal
+
+
+class ProposalOpened(Event):
+    """Networks are asked for their positions. The electorate is who were members at that moment, and stays so."""
+
+    key = "proposal"
+    proposal: Id
+    umbrella: Id
+    title: Line
+    version: int
+    electorate: tuple[Id, ...]
+    quorum: int = Field(description="how many networks must speak")
+    stand_aside_limit: Share
+    opened_at: Moment
+    deadline: Moment
+
+
+class PositionTaken(Event):
+    """A network said where it stands, or changed its mind."""
+
+    key = "proposal"
+    proposal: Id
+    umbrella: Id
+    stance: Stance
+
+
+class ProposalAmended(Event):
+    """The wording changed; if the proposal is open, every network is asked again."""
+
+    key = "proposal"
+    proposal: Id
+    umbrella: Id
+    title: Line
+    text: Text
+    version: int
+    deadline: Moment | None
+
+
+class ProposalDecided(Event):
+    """A proposal is closed. The outcome states itself, with every reason given, and does not change any more."""
+
+    key = "proposal"
+    proposal: Id
+    umbrella: Id
+    title: Line
+    version: int
+    outcome: Outcome
+    sentence: str = Field(description="the outcome and the rule that made it, in words")
+    asked: int
+    spoke: int
+    counts: dict[Position, int]
+    stances: tuple[Stance, ...] = Field(description="where each network that spoke stood at the close, by network id")
+    closed_at: Moment
+
+
+class ProposalWithdrawn(Event):
+    """A proposal was taken back before it was decided."""
+
+    key = "proposal"
+    proposal: Id
+    umbrella: Id
+    title: Line
+    reason: Text
+
+
+# Questions ----------------------------------------------------------------------------------------------------------
+
+
+class OrganisationView(BaseModel, frozen=True):
+    """One organisation as it is known now."""
+
+    id: Id
+    key: OrganisationKey
+    name: str
+    type: OrganisationType
+    format: str | None
+    abbreviation: str | None
+    nation: Nation | None
+    region: Region | None
+    place: str | None
+    latitude: float | None
+    longitude: float | None
+    parents: tuple[Id, ...]
+    unknown_parents: tuple[str, ...]
+    supersedes: tuple[str, ...]
+    register_name: str | None
+
+
+class OrganisationPage(BaseModel, frozen=True):
+    """Organisations by key."""
+
+    organisations: tuple[OrganisationView, ...]
+    total: int
+    next: str | None = Field(description="give it as `after` for the next page; none on the last")
+
+
+class ListOrganisations(Query[OrganisationPage]):
+    """Lists organisations by key, all or those that fit every filter given."""
+
+    organisation_type: OrganisationType | None = None
+    nation: Nation | None = None
+    region: Region | None = None
+    parent: Id | None = Field(default=None, description="those that belong to this organisation")
+    with_unknown_parents: bool = Field(default=False, description="only those whose register names a parent nobody has")
+    limit: int = Field(default=50, ge=1, le=500)
+    after: str | None = Field(default=None, max_length=200, description="`next` of the page before")
+
+
+class OrganisationMatch(BaseModel, frozen=True):
+    """An organisation that was found, and by what."""
+
+    by: Literal["key", "name", "abbreviation", "former-key"]
+    organisation: OrganisationView
+
+
+class OrganisationMatches(BaseModel, frozen=True):
+    """Every organisation the words fit exactly; several if they fit several."""
+
+    matches: tuple[OrganisationMatch, ...]
+
+
+class FindOrganisation(Query[OrganisationMatches]):
+    """Finds organisations by key, name, abbreviation, or the key of a former body whose work they took over."""
+
+    words: Line
+
+
+class NetworkSummary(BaseModel, frozen=True):
+    """One network in a list."""
+
+    id: Id
+    name: str
+    reach: Reach
+    organisation: Id | None
+    parent: Id | None
+    umbrella: bool
+    representatives: int
+
+
+class NetworkPage(BaseModel, frozen=True):
+    """Networks in the order they were registered."""
+
+    networks: tuple[NetworkSummary, ...]
+    total: int
+    next: str | None = Field(description="give it as `after` for the next page; none on the last")
+
+
+class ListNetworks(Query[NetworkPage]):
+    """Lists networks in the order they were registered, all or those that fit every filter given."""
+
+    member_of: Id | None = Field(default=None, description="member networks of this umbrella")
+    organisation: Id | None = None
+    reach: Reach | None = None
+    umbrellas: bool | None = Field(default=None, description="only umbrella networks, or only others")
+    limit: int = Field(default=50, ge=1, le=500)
+    after: Id | None = Field(default=None, description="`next` of the page before")
+
+
+class RepresentativeView(BaseModel, frozen=True):
+    """Who may speak for a network."""
+
+    person: Id
+    principal: Principal
+    office: Office | None
+
+
+class MembershipView(BaseModel, frozen=True):
+    """A network in an umbrella: seen from the umbrella the member, seen from the member the umbrella."""
+
+    network: Id
+    name: str
+    state: MembershipState
+
+
+class SeatView(BaseModel, frozen=True):
+    """A seat in a steering group; without a person it is vacant."""
+
+    role: SteeringRole
+    work_stream: Id | None
+    name: str | None = Field(description="the work stream's name")
+    person: Id | None
+    principal: Principal | None
+    fte: float
+
+
+class SteeringGroupView(BaseModel, frozen=True):
+    """Who steers an umbrella network, vacancies included."""
+
+    id: Id
+    total_fte: float
+    free_fte: float
+    seats: tuple[SeatView, ...]
+
+
+class NetworkView(BaseModel, frozen=True):
+    """One network whole."""
+
+    id: Id
+    name: str
+    reach: Reach
+    organisation: Id | None
+    parent: Id | None
+    office: Office | None
+    steward: Principal
+    umbrella: UmbrellaRules | None
+    representatives: tuple[RepresentativeView, ...]
+    members: tuple[MembershipView, ...] = Field(description="applied and admitted networks, if this is an umbrella")
+    member_of: tuple[MembershipView, ...] = Field(description="umbrellas it has applied to or is a member of")
+    steering_group: SteeringGroupView | None
+
+
+class ShowNetwork(Query[NetworkView]):
+    """Shows one network with its representatives, members and steering group."""
+
+    network: Id
+
+
+class ProposalSummary(BaseModel, frozen=True):
+    """One proposal in a list."""
+
+    id: Id
+    umbrella: Id
+    title: str
+    state: ProposalState
+    outcome: Outcome | None
+    deadline: Moment | None
+    asked: int
+    spoke: int
+
+
+class ProposalPage(BaseModel, frozen=True):
+    """Proposals in the order they were drafted."""
+
+    proposals: tuple[ProposalSummary, ...]
+    total: int
+    next: str | None = Field(description="give it as `after` for the next page; none on the last")
+
+
+class ListProposals(Query[ProposalPage]):
+    """Lists proposals in the order they were drafted, all or those that fit every filter given."""
+
+    umbrella: Id | None = None
+    state: ProposalState | None = None
+    limit: int = Field(default=50, ge=1, le=500)
+    after: Id | None = Field(default=None, description="`next` of the page before")
+
+
+class VoiceView(BaseModel, frozen=True):
+    """One network's voice on a proposal: where it stands, and everything it said before."""
+
+    network: Id
+    name: str
+    stance: Stance | None = Field(description="none while it has not spoken on the present wording")
+    earlier: tuple[Stance, ...] = Field(description="oldest first")
+
+
+class Decision(BaseModel, frozen=True):
+    """The outcome of a proposal."""
+
+    outcome: Outcome
+    sentence: str
+    asked: int
+    spoke: int
+    counts: dict[Position, int]
+    closed_at: Moment
+
+
+class ProposalView(BaseModel, frozen=True):
+    """One proposal whole."""
+
+    id: Id
+    umbrella: Id
+    author: Principal
+    title: str
+    text: str
+    version: int
+    state: ProposalState
+    opened_at: Moment | None
+    deadline: Moment | None
+    quorum: int
+    stand_aside_limit: Share
+    voices: tuple[VoiceView, ...]
+    decision: Decision | None
+    withdrawn_because: str | None
+
+
+class ShowProposal(Query[ProposalView]):
+    """Shows one proposal with every network's position and, once decided, the outcome."""
+
+    proposal: Id
