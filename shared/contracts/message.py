@@ -10,12 +10,12 @@ type     concord.membership.appoint-steering-member.v1
 
 import re
 from datetime import UTC, datetime
-from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar, get_args
+from typing import Annotated, Any, ClassVar, Generic, Literal, NamedTuple, TypeVar, get_args
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
 
 MAJOR = "v1"
-Kind = Literal["command", "query", "event", "inbound", "delivery"]
+Kind = Literal["command", "query", "event", "inbound", "inbound-refused", "delivery"]
 Role = Literal["operator", "member"]
 
 # A principal is one token of a subject, so it cannot hold a dot, a space or a wildcard.
@@ -41,35 +41,43 @@ REGISTER: dict[str, type["Message"]] = {}
 """CloudEvents type → contract, for every contract whose module has been imported (``shared.contracts`` imports all)."""
 
 
+class Wire(NamedTuple):
+    """What a contract is called on the wire: ``owner``'s ``name``, of a kind, with its CloudEvents ``type``."""
+
+    owner: str
+    name: str
+    kind: Kind
+    type: str
+
+
 class Message(BaseModel):
-    """One message of the public language. Frozen; a field nobody knows is an error, not noise."""
+    """One message of the public language. Frozen; a field nobody knows is an error, not noise.
+
+    What it is called on the wire stands in ``wire``, so that a field may be called ``name`` or ``type``.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    owner: ClassVar[str]
-    name: ClassVar[str]
-    kind: ClassVar[Kind]
-    type: ClassVar[str]
-    abstract: ClassVar[bool] = True
+    of_kind: ClassVar[Kind]
+    wire: ClassVar[Wire]
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
         super().__pydantic_init_subclass__(**kwargs)
         generic = cls.__pydantic_generic_metadata__
-        if Message in cls.__bases__ or generic["origin"] or generic["parameters"]:
-            return  # one of the kinds below, or a parametrised Query
-        cls.abstract = False
-        cls.owner = cls.__module__.rsplit(".", 1)[-1]
-        cls.name = re.sub(r"(?<!^)(?=[A-Z])", "-", cls.__name__).lower()
-        cls.type = f"concord.{cls.owner}.{cls.name}.{MAJOR}"
-        if REGISTER.setdefault(cls.type, cls) is not cls:
-            raise TypeError(f"{cls.type} is declared twice: {REGISTER[cls.type]} and {cls}")
+        if cls.__module__ == __name__ or generic["origin"]:
+            return  # one of the kinds below, or Query[Answer] itself
+        owner = cls.__module__.rsplit(".", 1)[-1]
+        name = re.sub(r"(?<!^)(?=[A-Z])", "-", cls.__name__).lower()
+        cls.wire = Wire(owner, name, cls.of_kind, f"concord.{owner}.{name}.{MAJOR}")
+        if REGISTER.setdefault(cls.wire.type, cls) is not cls:
+            raise TypeError(f"{cls.wire.type} is declared twice: {REGISTER[cls.wire.type]} and {cls}")
 
 
 class Command(Message):
     """Asks a service to do something. Named in the imperative. ``roles`` may send it; the NATS server enforces that."""
 
-    kind: ClassVar[Kind] = "command"
+    of_kind: ClassVar[Kind] = "command"
     roles: ClassVar[tuple[Role, ...]] = ("operator", "member")
 
 
@@ -79,7 +87,7 @@ Result = TypeVar("Result", bound=BaseModel)
 class Query(Message, Generic[Result]):
     """Asks a service a question: ``class ListNetworks(Query[NetworkPage])`` is answered with a ``NetworkPage``."""
 
-    kind: ClassVar[Kind] = "query"
+    of_kind: ClassVar[Kind] = "query"
     roles: ClassVar[tuple[Role, ...]] = ("operator", "member")
 
     @classmethod
@@ -102,7 +110,7 @@ class Event(Message):
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
-    kind: ClassVar[Kind] = "event"
+    of_kind: ClassVar[Kind] = "event"
     key: ClassVar[str]
 
     @property
@@ -112,15 +120,15 @@ class Event(Message):
 
 
 class Inbound(Message):
-    """What another system publishes to Concord, on ``inbound.v1.<publisher>.<name>``; ``owner`` is who handles it."""
+    """What another system publishes to Concord, on ``inbound.v1.<publisher>.<name>``; its owner is who handles it."""
 
-    kind: ClassVar[Kind] = "inbound"
+    of_kind: ClassVar[Kind] = "inbound"
 
 
 class Delivery(Message):
     """What a subscriber receives, on ``notifications.v1.delivery.<subscriber>.<topic>``."""
 
-    kind: ClassVar[Kind] = "delivery"
+    of_kind: ClassVar[Kind] = "delivery"
 
 
 def subject_of(contract: type[Message], key: str, service: str | None = None) -> str:
@@ -129,13 +137,15 @@ def subject_of(contract: type[Message], key: str, service: str | None = None) ->
     Pass ``"*"`` for the subscription to all of them. Contracts of the owner ``platform`` are heard by every service:
     ``service`` says which one is meant.
     """
-    if contract.kind == "inbound":
-        return f"inbound.{MAJOR}.{key}.{contract.name}"
-    owner = service or ("*" if contract.owner == "platform" else contract.owner)
-    return f"{owner}.{MAJOR}.{contract.kind}.{contract.name}.{key}"
+    if contract.wire.kind == "inbound":
+        return f"inbound.{MAJOR}.{key}.{contract.wire.name}"
+    if contract.wire.kind == "inbound-refused":
+        return f"inbound-refused.{MAJOR}.{key}"
+    owner = service or ("*" if contract.wire.owner == "platform" else contract.wire.owner)
+    return f"{owner}.{MAJOR}.{contract.wire.kind}.{contract.wire.name}.{key}"
 
 
 def contracts(kind: Kind, owner: str | None = None) -> list[type[Message]]:
     """Every contract of one kind, by owner and name; of one owner when that is given."""
-    found = [c for c in REGISTER.values() if c.kind == kind and owner in (None, c.owner)]
-    return sorted(found, key=lambda c: (c.owner, c.name))
+    found = [c for c in REGISTER.values() if c.wire.kind == kind and owner in (None, c.wire.owner)]
+    return sorted(found, key=lambda c: (c.wire.owner, c.wire.name))

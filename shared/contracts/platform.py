@@ -4,7 +4,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, Field
 
-from shared.contracts.message import Command, Id, Moment, Query, Role
+from shared.contracts.message import Command, Id, Kind, Message, Moment, Query, Role
 from shared.refusal import Refusal
 
 
@@ -13,6 +13,7 @@ class Done(BaseModel, frozen=True):
 
     id: str | None = None
     events: tuple[str, ...] = ()
+    counts: dict[str, int] = Field(default_factory=dict, description="how many of what, where a command concerns many")
 
 
 class Failure(BaseModel, frozen=True):
@@ -32,17 +33,15 @@ class Reply(BaseModel, frozen=True):
     failure: Failure | None = None
 
 
-class InboundRefused(BaseModel, frozen=True):
-    """An inbound message that a rule refused or that could not be read, told to its publisher.
+class InboundRefused(Message):
+    """An inbound message that a rule refused or that could not be read, told to its publisher."""
 
-    Published on ``inbound-refused.v1.<publisher>``.
-    """
+    of_kind: ClassVar[Kind] = "inbound-refused"
 
     publisher: str
-    name: str = Field(description="the name in the subject it was published on")
+    name: str = Field(description="what it was published as: the last token of its subject")
     message: str | None = Field(description="its CloudEvents id, where it could be read")
     refusal: Refusal
-    refused_at: Moment
 
 
 class ServiceHealth(BaseModel, frozen=True):

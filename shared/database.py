@@ -1,0 +1,154 @@
+"""How a store is opened, and the column types all tables are made of. SQLite and PostgreSQL, one code for both."""
+
+import sqlite3
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    Connection,
+    DateTime,
+    Dialect,
+    Engine,
+    MetaData,
+    String,
+    Table,
+    create_engine,
+    event,
+    select,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, InterfaceError, OperationalError
+from sqlalchemy.types import TypeDecorator
+
+LOOP = MetaData()
+"""The tables every store has beside its service's own: inbox, outbox, timers, tasks, dead letters, leases."""
+
+LOCK_TIMEOUT = 5.0
+"""Seconds a transaction waits for a lock before it is rolled back and tried again."""
+
+
+class Moment(TypeDecorator[datetime]):
+    """An instant, UTC in and out. SQLite keeps no zone, so it is taken off on the way in and put back on the way out."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"{value} has no time zone: a store keeps instants")
+        value = value.astimezone(UTC)
+        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+# PostgreSQL's "C" collation orders by bytes as SQLite does, so that pages have one order everywhere.
+Key = String().with_variant(String(collation="C"), "postgresql")
+"""An id or a name that is looked up: text ordered by bytes."""
+
+Document = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
+"""Anything nested, as JSON."""
+
+
+def open_store(url: str, *, readers: int = 4) -> Engine:
+    """An engine for the store at ``url`` (``sqlite:///file`` or ``postgresql+psycopg://…``).
+
+    SQLite runs in WAL mode with ``synchronous=FULL``: a commit that returned survives a power cut, and readers never
+    wait for the writer. Transactions are begun explicitly (``writing``/``reading`` below).
+    """
+    parsed = make_url(url)
+    if parsed.get_backend_name() == "sqlite":
+        engine = create_engine(parsed, pool_size=readers + 2, max_overflow=4, connect_args={"check_same_thread": False})
+        event.listen(engine, "connect", _prepare_sqlite)
+        return engine
+    return create_engine(
+        parsed,
+        pool_size=readers + 2,
+        max_overflow=4,
+        pool_pre_ping=True,
+        connect_args={"options": f"-c lock_timeout={int(LOCK_TIMEOUT * 1000)}", "connect_timeout": 5},
+    )
+
+
+def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
+    connection.isolation_level = None  # the driver would begin transactions of its own, and late
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute(f"PRAGMA busy_timeout = {int(LOCK_TIMEOUT * 1000)}")
+    connection.execute("PRAGMA cache_size = -32768")
+
+
+@contextmanager
+def writing(engine: Engine) -> Iterator[Connection]:
+    """One transaction that will write: committed at the end, rolled back on any exception.
+
+    On SQLite it takes the write lock at once, so that it cannot fail half way for another writer's sake.
+    """
+    with engine.connect() as connection, connection.begin():
+        if engine.dialect.name == "sqlite":
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        yield connection
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    """One transaction that only reads, from one consistent state, and never waits for the writer."""
+    with engine.connect() as connection:
+        if engine.dialect.name == "sqlite":
+            with connection.begin():
+                connection.exec_driver_sql("BEGIN")
+                yield connection
+        else:
+            connection = connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+            with connection.begin():
+                yield connection
+
+
+def store_in_trouble(error: Exception) -> bool:
+    """Whether the store itself is in trouble (locked, full, away, a deadlock): wait and try again, blame no message."""
+    if not isinstance(error, DBAPIError):
+        return False
+    if isinstance(error.orig, sqlite3.Error):
+        # SQLite reports a missing table or column as an OperationalError too; only that is a message's own fault.
+        code = getattr(error.orig, "sqlite_errorcode", None)
+        return not isinstance(error, IntegrityError | DataError) and code not in (None, sqlite3.SQLITE_ERROR)
+    return error.connection_invalidated or isinstance(error, OperationalError | InterfaceError)
+
+
+def upsert(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]], *, replace: bool = True) -> None:
+    """Writes rows by primary key in one statement: ``replace`` those that exist, or leave them as they are."""
+    if not rows:
+        return
+    statement = (sqlite_insert if connection.dialect.name == "sqlite" else postgresql_insert)(table)
+    key = [column.name for column in table.primary_key]
+    others = {name: statement.excluded[name] for name in rows[0] if name not in key}
+    if replace and others:
+        connection.execute(statement.on_conflict_do_update(index_elements=key, set_=others), rows)
+    else:
+        connection.execute(statement.on_conflict_do_nothing(index_elements=key), rows)
+
+
+def lock_counters(connection: Connection, table: Table, column: str, keys: Collection[str]) -> dict[str, int]:
+    """The counters of ``keys``, made at 0 where missing, and locked until the commit. ``table`` has ``key`` and ``column``.
+
+    Making them first is what lets two replicas that meet a key for the first time wait for each other.
+    """
+    if not keys:
+        return {}
+    ordered = sorted(keys)
+    if connection.dialect.name != "sqlite":  # SQLite has one writer: whoever is here holds every lock there is
+        upsert(connection, table, [{"key": key, column: 0} for key in ordered], replace=False)
+    found = select(table.c.key, table.c[column]).where(table.c.key.in_(ordered)).order_by(table.c.key).with_for_update()
+    return dict.fromkeys(ordered, 0) | {key: value for key, value in connection.execute(found)}

@@ -1,0 +1,112 @@
+"""What has been handled already, so that nothing is handled twice, and what has to wait for its turn.
+
+A command or inbound message is known by its id for as long as its sender could repeat it. An event of another service
+is known by its place: ``sequence`` counts from 1 for each aggregate, so one number per aggregate says which were handled,
+and for ever. One that comes too early is parked until those before it have been handled.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    LargeBinary,
+    Row,
+    Table,
+    bindparam,
+    delete,
+    func,
+    select,
+)
+
+from shared.database import LOOP, Document, Key, Moment, lock_counters, upsert
+
+INBOX = Table(
+    "inbox",
+    LOOP,
+    Column("key", Key, primary_key=True),
+    Column("digest", LargeBinary, nullable=False),
+    Column("reply", LargeBinary),
+    Column("handled_at", Moment, nullable=False, index=True),
+)
+
+CURSORS = Table("cursors", LOOP, Column("key", Key, primary_key=True), Column("sequence", BigInteger, nullable=False))
+
+PARKED = Table(
+    "parked",
+    LOOP,
+    Column("key", Key, primary_key=True),
+    Column("sequence", BigInteger, primary_key=True),
+    Column("subject", Key, nullable=False),
+    Column("headers", Document, nullable=False),
+    Column("payload", LargeBinary, nullable=False),
+    Column("parked_at", Moment, nullable=False),
+)
+
+
+def handled(connection: Connection, keys: Collection[str]) -> dict[str, tuple[bytes, bytes | None]]:
+    """Of these keys those handled before, with the digest of their content and the first reply."""
+    if not keys:
+        return {}
+    rows = connection.execute(select(INBOX.c.key, INBOX.c.digest, INBOX.c.reply).where(INBOX.c.key.in_(sorted(keys))))
+    return {row.key: (row.digest, row.reply) for row in rows}
+
+
+def remember(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Notes messages as handled: key, digest, reply, handled_at."""
+    if rows:
+        connection.execute(INBOX.insert(), list(rows))
+
+
+def prune(connection: Connection, handled_before: datetime, limit: int) -> int:
+    """Forgets at most ``limit`` messages that nobody can repeat any more; how many it forgot."""
+    old = select(INBOX.c.key).where(INBOX.c.handled_at < handled_before).limit(limit)
+    return connection.execute(delete(INBOX).where(INBOX.c.key.in_(old))).rowcount
+
+
+def cursors(connection: Connection, keys: Collection[str]) -> dict[str, int]:
+    """The last sequence handled of each aggregate, 0 where none, locked until the commit."""
+    return lock_counters(connection, CURSORS, "sequence", keys)
+
+
+def advance(connection: Connection, moved: Mapping[str, int]) -> None:
+    """Writes the new last sequence of each aggregate."""
+    upsert(connection, CURSORS, [{"key": key, "sequence": sequence} for key, sequence in sorted(moved.items())])
+
+
+def park(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Keeps events that came before their turn: key, sequence, subject, headers, payload, parked_at."""
+    upsert(connection, PARKED, rows, replace=False)
+
+
+def next_in_turn(connection: Connection, keys: Collection[str]) -> Sequence[Row[Any]]:
+    """The parked events of these aggregates whose predecessor has been handled."""
+    if not keys or connection.scalar(select(PARKED.c.key).limit(1)) is None:
+        return []
+    in_turn = (PARKED.c.key == CURSORS.c.key) & (PARKED.c.sequence == CURSORS.c.sequence + 1)
+    statement = select(PARKED).join(CURSORS, in_turn).where(PARKED.c.key.in_(sorted(keys)))
+    return connection.execute(statement.order_by(PARKED.c.key)).all()
+
+
+def first_parked(connection: Connection, key: str) -> int | None:
+    """The lowest sequence of an aggregate that waits."""
+    return connection.execute(select(func.min(PARKED.c.sequence)).where(PARKED.c.key == key)).scalar_one()
+
+
+def unpark(connection: Connection, places: Collection[tuple[str, int]]) -> None:
+    """Lets go of parked events that were handled."""
+    if places:
+        statement = delete(PARKED).where(
+            PARKED.c.key == bindparam("gone_key"), PARKED.c.sequence == bindparam("gone_sequence")
+        )
+        connection.execute(
+            statement, [{"gone_key": key, "gone_sequence": sequence} for key, sequence in sorted(places)]
+        )
+
+
+def count_parked(connection: Connection) -> int:
+    """How many events wait for one before them."""
+    return connection.scalar(select(func.count()).select_from(PARKED)) or 0

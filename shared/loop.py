@@ -1,0 +1,526 @@
+"""The loop every service runs on: whatever is waiting, one transaction, and only then replies and acknowledgements.
+
+``Loop`` collects on the event loop's thread and settles there; ``Transaction`` decides and writes on the one writer
+thread. Nobody else commits.
+"""
+
+import asyncio
+import json
+import traceback
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from typing import Any, TypeVar
+
+import structlog
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError
+
+from shared import clock, dead_letters, inbox, tasks, timers
+from shared.contracts.cloudevent import Envelope
+from shared.contracts.message import subject_of
+from shared.contracts.platform import DiscardDeadLetter, Done, Failure, InboundRefused, ReplayDeadLetter, Reply
+from shared.database import store_in_trouble, writing
+from shared.refusal import Refusal
+from shared.surface import Arrival, Received, Surface
+from shared.tasks import TaskOutcome
+from shared.testing.fault_points import fault_point
+from shared.timers import Timer
+from shared.unit_of_work import Batch, Work
+
+BATCH_SIZE = 500
+"""Messages one transaction takes at most."""
+
+LONGEST_PAUSE = 1.0
+"""Seconds between two looks at the timers: the wall clock may be stepped, so no sleep is longer."""
+
+RETRY_PAUSES = (0.02, 0.1, 0.5, 1.0)
+"""Seconds to wait before a transaction is tried again while the store is in trouble; the last one for ever after."""
+
+INBOUND_REFUSED_STREAM = "INBOUND-REFUSED"
+
+log = structlog.get_logger()
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Call:
+    """A function of the engine's own that wants a place in the next transaction: marking as sent, claiming, pruning."""
+
+    function: Callable[[Connection], Any]
+    future: asyncio.Future[Any]
+    outcome: Any = None
+    error: Exception | None = None
+
+
+@dataclass(slots=True)
+class Committed:
+    """What a transaction left behind, for the event loop's thread to act on."""
+
+    replies: list[bytes | None] = field(default_factory=list)
+    messages: bool = False
+    tasks: bool = False
+    timers_due_at: datetime | None = None
+
+
+class Loop:
+    """Collects what arrives, has it committed, and settles it. One for each service process."""
+
+    def __init__(self, surface: Surface, engine: Engine, writer: Executor, *, batch_size: int = BATCH_SIZE) -> None:
+        self._surface = surface
+        self._engine = engine
+        self._writer = writer
+        self._batch_size = batch_size
+        self._arrivals: deque[Arrival] = deque()
+        self._calls: deque[Call] = deque()
+        self._woken = asyncio.Event()
+        self._room = asyncio.Event()
+        self._room.set()
+        self._stopping = False
+        self._timers_due_at: datetime | None = clock.now()
+        self.trouble: str | None = None
+        self.on_messages: Callable[[], None] = lambda: None
+        self.on_tasks: Callable[[], None] = lambda: None
+
+    # ---- in ----------------------------------------------------------------------------------------------------
+
+    def offer(self, arrival: Arrival) -> None:
+        """Takes a message in; its ``settle`` is called once it is durable."""
+        if isinstance(arrival.problem, Refusal) and arrival.kind == "command":
+            if arrival.settle:  # could not be read, so there is nothing to keep
+                arrival.settle(_reply(arrival.problem))
+            return
+        self._arrivals.append(arrival)
+        if len(self._arrivals) >= 4 * self._batch_size:
+            self._room.clear()
+        self._woken.set()
+
+    def offer_task_outcome(self, outcome: TaskOutcome) -> None:
+        """Takes in how a task ended."""
+        received = Received(f"task.{outcome.name}.{outcome.task}", {}, json.dumps(asdict(outcome)).encode())
+        self.offer(self._surface.read(received))
+
+    async def room(self) -> None:
+        """Waits until there is room for more: consumers stop pulling while the store cannot keep up."""
+        await self._room.wait()
+
+    async def call(self, function: Callable[[Connection], T]) -> T:
+        """Runs a function of the engine's own in the next transaction; its result once that is committed."""
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._calls.append(Call(function, future))
+        self._woken.set()
+        return await future
+
+    # ---- the loop ----------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Runs until ``stop``; leaves nothing half-done."""
+        while True:
+            await self._wait()
+            arrivals = [self._arrivals.popleft() for _ in range(min(len(self._arrivals), self._batch_size))]
+            calls = [self._calls.popleft() for _ in range(len(self._calls))]
+            if len(self._arrivals) < 2 * self._batch_size:
+                self._room.set()
+            if not (arrivals or calls or self._timers_are_due()):
+                if self._stopping:
+                    return
+                continue
+            committed = await self._commit(arrivals, calls)
+            self._settle(arrivals, calls, committed)
+
+    def stop(self) -> None:
+        """Asks the loop to finish what it has and leave. Nothing may be offered after this."""
+        self._stopping = True
+        self._woken.set()
+
+    async def _wait(self) -> None:
+        if not (self._arrivals or self._calls or self._stopping or self._timers_are_due()):
+            self._woken.clear()
+            due_at = self._timers_due_at
+            pause = LONGEST_PAUSE if due_at is None else min(LONGEST_PAUSE, (due_at - clock.now()).total_seconds())
+            try:
+                async with asyncio.timeout(max(0.0, pause)):
+                    await self._woken.wait()
+            except TimeoutError:
+                return
+
+    def _timers_are_due(self) -> bool:
+        return self._timers_due_at is not None and self._timers_due_at <= clock.now() and not self._stopping
+
+    async def _commit(self, arrivals: Sequence[Arrival], calls: Sequence[Call]) -> Committed:
+        attempt = 0
+        while True:
+            try:
+                committed = await asyncio.get_running_loop().run_in_executor(
+                    self._writer, self._transact, arrivals, calls
+                )
+            except DBAPIError as error:
+                if not store_in_trouble(error):
+                    raise
+                reason = str(error.orig).strip()
+                if self.trouble is None:
+                    log.error("the store is in trouble; trying again until it is not", reason=reason)
+                self.trouble = f"the store is in trouble: {reason}"
+                await asyncio.sleep(RETRY_PAUSES[min(attempt, len(RETRY_PAUSES) - 1)])
+                attempt += 1
+            else:
+                if self.trouble is not None:
+                    log.info("the store is well again")
+                self.trouble = None
+                return committed
+
+    def _transact(self, arrivals: Sequence[Arrival], calls: Sequence[Call]) -> Committed:
+        fault_point("before-begin")
+        with writing(self._engine) as connection:
+            fault_point("after-begin")
+            transaction = Transaction(connection, self._surface, self._batch_size)
+            committed = transaction.run(arrivals, calls)
+            fault_point("before-commit")
+        fault_point("after-commit")
+        return committed
+
+    def _settle(self, arrivals: Sequence[Arrival], calls: Sequence[Call], committed: Committed) -> None:
+        self._timers_due_at = committed.timers_due_at
+        for arrival, reply in zip(arrivals, committed.replies, strict=True):
+            if arrival.settle:
+                arrival.settle(reply)
+        for call in calls:
+            if call.future.done():  # its caller was cancelled meanwhile
+                continue
+            if call.error is not None:
+                call.future.set_exception(call.error)
+            else:
+                call.future.set_result(call.outcome)
+        if committed.messages:
+            self.on_messages()
+        if committed.tasks:
+            self.on_tasks()
+
+
+class Transaction:
+    """One database transaction of the loop: decides on each message, writes for all of them."""
+
+    def __init__(self, connection: Connection, surface: Surface, batch_size: int) -> None:
+        self._connection = connection
+        self._surface = surface
+        self._batch_size = batch_size
+        self._now = clock.now()
+        self._committed = Committed()
+        self._moved: set[str] = set()
+
+    def run(self, arrivals: Sequence[Arrival], calls: Sequence[Call]) -> Committed:
+        """Handles everything; the replies stand in the order of the arrivals."""
+        due = timers.due(self._connection, self._now, self._batch_size)
+        mine = [self._surface.read(_timer_received(timer)) for timer in due]
+        self._committed.replies = self._carry_out([*mine, *arrivals])[len(mine) :]
+        while in_turn := self._next_in_turn():
+            self._carry_out(in_turn)
+        for call in calls:
+            self._run_call(call)
+        self._committed.timers_due_at = timers.next_due(self._connection)
+        return self._committed
+
+    def _carry_out(self, arrivals: Sequence[Arrival]) -> list[bytes | None]:
+        """All together; where the store says no, in halves, until the message it says no to stands alone."""
+        if not arrivals:
+            return []
+        together = Together(self._connection, self._surface, self._now)
+        try:
+            with self._connection.begin_nested():
+                replies = together.run(arrivals)
+        except DBAPIError as error:
+            if store_in_trouble(error):
+                raise
+            if len(arrivals) == 1:
+                return [_bury(self._connection, arrivals[0], error, self._now)]
+        else:
+            self._moved |= together.moved.keys()
+            self._committed.messages |= together.batch.wrote_messages
+            self._committed.tasks |= together.batch.wrote_tasks
+            return replies
+        half = len(arrivals) // 2
+        return self._carry_out(arrivals[:half]) + self._carry_out(arrivals[half:])
+
+    def _next_in_turn(self) -> list[Arrival]:
+        """Parked events whose predecessor has just been handled."""
+        moved, self._moved = self._moved, set()
+        in_turn = []
+        for row in inbox.next_in_turn(self._connection, moved):
+            arrival = self._surface.read(Received(row.subject, row.headers, row.payload))
+            arrival.parked = True
+            in_turn.append(arrival)
+        return in_turn
+
+    def _run_call(self, call: Call) -> None:
+        call.outcome = call.error = None
+        try:
+            with self._connection.begin_nested():
+                call.outcome = call.function(self._connection)
+        except Exception as error:
+            if isinstance(error, DBAPIError) and store_in_trouble(error):
+                raise
+            call.error = error
+
+
+class Together:
+    """Messages handled as one set: what they need is loaded at once, what they decide is written at once."""
+
+    def __init__(self, connection: Connection, surface: Surface, now: datetime) -> None:
+        self._connection = connection
+        self._surface = surface
+        self._now = now
+        self.batch = Batch(connection, now, surface.service)
+        self.moved: dict[str, int] = {}
+        self._cursors: dict[str, int] = {}
+        self._early: dict[tuple[str, int], Arrival] = {}
+        self._seen: dict[str, tuple[bytes, bytes | None]] = {}
+        self._remembered: list[dict[str, Any]] = []
+        self._open_tasks: set[str] = set()
+
+    def run(self, arrivals: Sequence[Arrival]) -> list[bytes | None]:
+        """Handles and writes; the replies stand in the order of the arrivals."""
+        self._look_up(arrivals)
+        fault_point("before-effect")
+        replies: list[bytes | None] = [None] * len(arrivals)
+        failed = self._try(list(enumerate(arrivals)), replies)
+        dead = self._try([(index, arrival) for index, arrival, _ in failed], replies)  # once more; then it is dead
+        fault_point("after-effect")
+        self._write(arrivals)
+        for index, arrival, error in dead:
+            replies[index] = _bury(self._connection, arrival, error, self._now)
+        return replies
+
+    def _try(
+        self, arrivals: Sequence[tuple[int, Arrival]], replies: list[bytes | None]
+    ) -> list[tuple[int, Arrival, Exception]]:
+        """Handles each on its own; those that failed, with the reason."""
+        failed = []
+        for index, arrival in arrivals:
+            try:
+                replies[index] = self._handle(arrival)
+            except DBAPIError:
+                raise  # the transaction's affair, not the message's
+            except Exception as error:
+                failed.append((index, arrival, error))
+        return failed
+
+    def _look_up(self, arrivals: Sequence[Arrival]) -> None:
+        self._seen = inbox.handled(self._connection, {a.key for a in arrivals if a.kind in ("command", "inbound")})
+        self._cursors = inbox.cursors(
+            self._connection, {a.cursor for a in arrivals if a.kind == "event" and a.envelope}
+        )
+        self._open_tasks = tasks.still_open(self._connection, [a.message.task for a in arrivals if a.kind == "task"])
+        self.batch.prefetch(
+            place
+            for arrival in arrivals
+            if arrival.handler is not None and arrival.problem is None
+            for place in arrival.handler.loads(arrival.message)
+        )
+
+    # ---- one message ---------------------------------------------------------------------------------------------
+
+    def _handle(self, arrival: Arrival) -> bytes | None:
+        match arrival.kind:
+            case "command" | "inbound":
+                return self._handle_once(arrival)
+            case "event":
+                self._handle_in_order(arrival)
+            case "timer":
+                self.batch.cancel_timer(arrival.message)  # first, so that the handler can set it anew
+                self._run_handler(arrival)
+            case "task" if arrival.message.task in self._open_tasks:
+                self._run_handler(arrival)
+                self._open_tasks.discard(arrival.message.task)
+        return None
+
+    def _handle_once(self, arrival: Arrival) -> bytes | None:
+        """A command or an inbound message: the first time it is handled, ever after it gets the first reply."""
+        if (seen := self._seen.get(arrival.key)) is not None:
+            digest, reply = seen
+            if arrival.kind == "command" and digest != arrival.digest:
+                return _reply(_id_used_before(arrival))
+            return reply
+        if isinstance(arrival.problem, Refusal):
+            result: Done | Refusal | Failure = arrival.problem
+        elif isinstance(arrival.message, ReplayDeadLetter | DiscardDeadLetter):
+            result = self._look_after_letter(arrival)
+        else:
+            result = self._run_handler(arrival)
+        if isinstance(result, Refusal) and arrival.kind == "inbound":
+            self._tell_publisher(arrival, result)
+        reply = _reply(result) if arrival.kind == "command" else None
+        if not isinstance(result, Failure):
+            self._seen[arrival.key] = (arrival.digest, reply)
+            self._remembered.append(
+                {"key": arrival.key, "digest": arrival.digest, "reply": reply, "handled_at": self._now}
+            )
+        return reply
+
+    def _handle_in_order(self, arrival: Arrival) -> None:
+        """An event: handled in its turn, passed over if it had its turn, parked if it comes too early."""
+        if arrival.envelope is None:
+            raise _as_exception(arrival)
+        key, sequence = arrival.cursor, arrival.envelope.sequence or 0
+        if key not in self._cursors:  # of a dead letter that is replayed
+            self._cursors |= inbox.cursors(self._connection, [key])
+        last = self._cursors[key]
+        if sequence > last + 1:
+            self._early[key, sequence] = arrival
+        elif sequence == last + 1:
+            if arrival.handler is not None or arrival.problem is not None:
+                self._run_handler(arrival)
+            self._cursors[key] = self.moved[key] = sequence
+
+    def _run_handler(self, arrival: Arrival) -> Any:
+        if arrival.problem is not None or arrival.handler is None or arrival.envelope is None:
+            raise _as_exception(arrival)
+        work = Work(self.batch, arrival.envelope, arrival.principal)
+        result = arrival.handler.run(arrival.message, work)
+        if not isinstance(result, Refusal):
+            self.batch.agree(work.changes)
+        return result
+
+    def _tell_publisher(self, arrival: Arrival, refusal: Refusal) -> None:
+        envelope = arrival.envelope or Envelope(arrival.key, "", "", None, None, None, None, None, None, {})
+        known = arrival.envelope.id if arrival.envelope else refusal.data.get("id")
+        notice = InboundRefused(publisher=arrival.principal, name=arrival.name, message=known, refusal=refusal)
+        work = Work(self.batch, envelope, arrival.principal)
+        work.announce(INBOUND_REFUSED_STREAM, subject_of(InboundRefused, arrival.principal), arrival.principal, notice)
+        self.batch.agree(work.changes)
+
+    # ---- dead letters --------------------------------------------------------------------------------------------
+
+    def _look_after_letter(self, arrival: Arrival) -> Done | Refusal | Failure:
+        letter = dead_letters.find(self._connection, arrival.message.letter)
+        if letter is None:
+            return Refusal(
+                code="unknown-dead-letter",
+                sentence=f"{self._surface.service} holds no dead letter {arrival.message.letter}; "
+                "list them to see which it holds.",
+                field="letter",
+            )
+        again = self._surface.read(Received(letter.subject, letter.headers, letter.payload))
+        again.key = letter.message
+        if isinstance(arrival.message, DiscardDeadLetter):
+            if again.kind == "event":
+                self._pass_over(letter.subject)
+        elif failure := self._replay(again, letter.id):
+            return failure
+        log.info("a dead letter was let go", letter=letter.id, by=arrival.principal, command=arrival.name)
+        dead_letters.let_go(self._connection, letter.id)
+        return Done(id=letter.id)
+
+    def _replay(self, arrival: Arrival, letter: str) -> Failure | None:
+        if arrival.kind in ("command", "inbound"):
+            self._seen |= inbox.handled(self._connection, [arrival.key])
+        elif arrival.kind == "task":
+            self._open_tasks.add(arrival.message.task)
+        try:
+            self._handle(arrival)
+        except DBAPIError:
+            raise
+        except Exception as error:
+            return Failure(
+                sentence=f"It failed again: {type(error).__name__}: {error}. The dead letter is kept.",
+                dead_letter=letter,
+            )
+        return None
+
+    def _pass_over(self, subject: str) -> None:
+        """Gives up an event: what waited behind it goes on, or, where nothing does yet, the next one will."""
+        service, _, _, _, aggregate = subject.split(".")
+        key = f"/concord/{service} {aggregate}"
+        self._cursors |= inbox.cursors(self._connection, [key])
+        first = inbox.first_parked(self._connection, key)
+        self._cursors[key] = self.moved[key] = self._cursors[key] + 1 if first is None else first - 1
+
+    # ---- writing -------------------------------------------------------------------------------------------------
+
+    def _write(self, arrivals: Sequence[Arrival]) -> None:
+        self.batch.flush()
+        inbox.remember(self._connection, self._remembered)
+        inbox.advance(self._connection, self.moved)
+        inbox.park(
+            self._connection,
+            [
+                {"key": key, "sequence": sequence, "subject": a.received.subject, "headers": dict(a.received.headers),
+                 "payload": a.received.payload, "parked_at": self._now}
+                for (key, sequence), a in self._early.items()
+            ],
+        )  # fmt: skip
+        inbox.unpark(self._connection, [_parked_place(a) for a in arrivals if a.parked])
+        tasks.finish(self._connection, [a.message.task for a in arrivals if a.kind == "task"])
+
+
+def _parked_place(arrival: Arrival) -> tuple[str, int]:
+    assert arrival.envelope is not None
+    return arrival.cursor, arrival.envelope.sequence or 0
+
+
+def _bury(connection: Connection, arrival: Arrival, error: Exception, now: datetime) -> bytes | None:
+    """Keeps a message as a dead letter, and lets go of what would bring it back; the reply to a command."""
+    fault_point("before-dead-letter")
+    letter = dead_letters.keep(
+        connection,
+        {"id": Work.new_id(), "message": arrival.key, "kind": arrival.kind, "name": arrival.name,
+         "subject": arrival.received.subject, "headers": dict(arrival.received.headers),
+         "payload": arrival.received.payload, "error": f"{type(error).__name__}: {error}"[:2000],
+         "trace": "".join(traceback.format_exception(error))[-20_000:], "kept_at": now},
+    )  # fmt: skip
+    fault_point("after-dead-letter")
+    if arrival.parked:
+        inbox.unpark(connection, [_parked_place(arrival)])
+    if arrival.kind == "timer":
+        timers.write(connection, {(arrival.message.name, arrival.message.key): None})
+    elif arrival.kind == "task":
+        tasks.finish(connection, [arrival.message.task])
+    # The message itself may be personal, so the log names only what it was and where it lies.
+    log.error(
+        "a message became a dead letter",
+        kind=arrival.kind,
+        name=arrival.name,
+        letter=letter,
+        error=type(error).__name__,
+    )
+    if arrival.kind != "command":
+        return None
+    return _reply(
+        Failure(
+            sentence=f"{arrival.name} could not be carried out for a technical reason. It is kept as dead letter "
+            f"{letter}, where an operator can see why and replay it; nothing of it was done.",
+            dead_letter=letter,
+        )
+    )
+
+
+def _timer_received(timer: Timer) -> Received:
+    data = {"name": timer.name, "key": timer.key, "due_at": timer.due_at.isoformat(), "data": dict(timer.data)}
+    return Received(f"timer.{timer.name}.{timer.key}", {}, json.dumps(data).encode())
+
+
+def _as_exception(arrival: Arrival) -> Exception:
+    if isinstance(arrival.problem, Exception):
+        return arrival.problem
+    return LookupError(f"nothing handles the {arrival.kind} {arrival.name}")
+
+
+def _id_used_before(arrival: Arrival) -> Refusal:
+    return Refusal(
+        code="id-used-before",
+        sentence=f"A different command with this id was sent before; {arrival.name} was not carried out. "
+        "Use a new id for a new command, and the same id only to repeat the very same one.",
+        field="id",
+    )
+
+
+def _reply(result: Done | Refusal | Failure) -> bytes:
+    if isinstance(result, Refusal):
+        reply = Reply(outcome="refused", refusal=result)
+    elif isinstance(result, Failure):
+        reply = Reply(outcome="failed", failure=result)
+    else:
+        reply = Reply(outcome="done", done=result)
+    return reply.model_dump_json(exclude_none=True).encode()

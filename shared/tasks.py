@@ -1,0 +1,258 @@
+"""Work that is too slow for the loop, and effects on the outside: rows that are claimed, done elsewhere, and reported.
+
+A long computation runs in a process of its own, an effect (a webhook, a mail) as a coroutine among many. Either way the
+row is written by the decision that asked for it, claimed for a lease, and deleted in the transaction that handles its
+outcome. A crash lets the lease lapse, and the task is done again.
+"""
+
+import asyncio
+import json
+import random
+import sys
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+
+import structlog
+from sqlalchemy import Column, Connection, Integer, Row, Table, delete, or_, select, update
+
+from shared import clock
+from shared.database import LOOP, Document, Key, Moment
+from shared.testing.fault_points import fault_point
+
+LEASE = timedelta(seconds=60)
+"""How long a claim holds without a sign of life; the runner renews it while the work goes on."""
+
+PROCESSES_AT_ONCE = 1
+EFFECTS_AT_ONCE = 512
+
+log = structlog.get_logger()
+
+TASKS = Table(
+    "tasks",
+    LOOP,
+    Column("id", Key, primary_key=True),
+    Column("name", Key, nullable=False),
+    Column("key", Key, nullable=False),
+    Column("args", Document, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("due_at", Moment, nullable=False, index=True),
+    Column("claimed_until", Moment),
+    Column("created_at", Moment, nullable=False),
+)
+
+Effect = Callable[[Mapping[str, Any]], Awaitable[Any]]
+
+
+class TryAgain(Exception):
+    """An effect could not be had now. ``after`` is the least delay the other side asked for, if it did."""
+
+    def __init__(self, reason: str, after: timedelta | None = None) -> None:
+        super().__init__(reason)
+        self.after = after
+
+
+@dataclass(frozen=True)
+class Retries:
+    """How often and how long to try: exponential backoff with full jitter."""
+
+    first: timedelta = timedelta(seconds=1)
+    longest: timedelta = timedelta(hours=1)
+    give_up_after: timedelta = timedelta(days=3)
+
+    def delay(self, attempt: int, asked: timedelta | None) -> timedelta:
+        """The pause after the ``attempt``-th failure (from 1)."""
+        ceiling = min(self.longest, self.first * float(2 ** min(attempt - 1, 30)))
+        jittered = ceiling * (0.5 + random.random() / 2)  # noqa: S311 - spreads load, guards nothing
+        return max(jittered, asked or timedelta(0))
+
+
+@dataclass(frozen=True)
+class TaskKind:
+    """What ``name`` means: a ``module:function`` for a process of its own, or a coroutine function."""
+
+    name: str
+    run: str | Effect
+    retries: Retries = field(default_factory=Retries)
+
+
+@dataclass(frozen=True, slots=True)
+class TaskOutcome:
+    """How a task ended: ``result`` (plain JSON data), or ``error`` when it was given up."""
+
+    task: str
+    name: str
+    key: str
+    args: Mapping[str, Any]
+    attempts: int
+    result: Any = None
+    error: str | None = None
+
+
+def write(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Adds tasks to be done."""
+    if rows:
+        connection.execute(TASKS.insert(), list(rows))
+
+
+def claim(connection: Connection, names: Sequence[str], now: datetime, limit: int) -> Sequence[Row[Any]]:
+    """Takes up to ``limit`` due tasks for a lease. A task whose lease lapsed is due again."""
+    free = or_(TASKS.c.claimed_until.is_(None), TASKS.c.claimed_until < now)
+    statement = select(TASKS).where(TASKS.c.name.in_(names), TASKS.c.due_at <= now, free)
+    rows = connection.execute(
+        statement.order_by(TASKS.c.due_at, TASKS.c.id).limit(limit).with_for_update(skip_locked=True)
+    ).all()
+    if rows:
+        mine = TASKS.c.id.in_([row.id for row in rows])
+        connection.execute(update(TASKS).where(mine).values(claimed_until=now + LEASE, attempts=TASKS.c.attempts + 1))
+    return rows
+
+
+def renew(connection: Connection, ids: Sequence[str], now: datetime) -> None:
+    """Holds on to claimed tasks for another lease."""
+    connection.execute(update(TASKS).where(TASKS.c.id.in_(ids)).values(claimed_until=now + LEASE))
+
+
+def postpone(connection: Connection, task: str, due_at: datetime) -> None:
+    """Lets go of a task until ``due_at``."""
+    connection.execute(update(TASKS).where(TASKS.c.id == task).values(claimed_until=None, due_at=due_at))
+
+
+def still_open(connection: Connection, ids: Sequence[str]) -> set[str]:
+    """Those tasks whose outcome has not been handled yet, locked until the commit."""
+    if not ids:
+        return set()
+    return set(connection.scalars(select(TASKS.c.id).where(TASKS.c.id.in_(ids)).with_for_update()))
+
+
+def finish(connection: Connection, ids: Sequence[str]) -> None:
+    """Lets go of tasks whose outcome has been handled."""
+    if ids:
+        connection.execute(delete(TASKS).where(TASKS.c.id.in_(ids)))
+
+
+class Caller(Protocol):
+    """What the runner needs of the loop."""
+
+    async def call(self, function: Callable[[Connection], Any]) -> Any:
+        """Runs a function in the loop's next transaction."""
+
+    def offer_task_outcome(self, outcome: TaskOutcome) -> None:
+        """Hands over how a task ended."""
+
+
+class Runner:
+    """Claims tasks, does them outside the loop and reports how they ended."""
+
+    def __init__(self, kinds: Sequence[TaskKind], loop: Caller) -> None:
+        self._kinds = {kind.name: kind for kind in kinds}
+        self._loop = loop
+        self._woken = asyncio.Event()
+        self._at_work: dict[str, asyncio.Task[None]] = {}
+        self._processes = asyncio.Semaphore(PROCESSES_AT_ONCE)
+
+    def wake(self) -> None:
+        """Says that there may be something to claim."""
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Claims and works until cancelled; what is at work then is dropped, and claimed again when its lease lapses."""
+        if not self._kinds:
+            return
+        try:
+            while True:
+                await self._claim()
+                self._woken.clear()
+                try:
+                    async with asyncio.timeout(1.0):  # leases lapse and retries fall due without a wake
+                        await self._woken.wait()
+                except TimeoutError:
+                    continue
+        finally:
+            for task in self._at_work.values():
+                task.cancel()
+            await asyncio.gather(*self._at_work.values(), return_exceptions=True)
+
+    async def _claim(self) -> None:
+        now = clock.now()
+        room = EFFECTS_AT_ONCE - len(self._at_work)
+        if room <= 0:
+            return
+        rows = await self._loop.call(lambda connection: claim(connection, list(self._kinds), now, room))
+        for row in rows:
+            if row.id in self._at_work:
+                continue  # our own, whose lease lapsed while we were still at it
+            work = asyncio.create_task(self._do(row, self._kinds[row.name]))
+            self._at_work[row.id] = work
+            work.add_done_callback(lambda _, task=row.id: self._at_work.pop(task, None))
+
+    async def _do(self, row: Row[Any], kind: TaskKind) -> None:
+        attempts = row.attempts + 1
+        about = {"task": row.id, "name": row.name, "key": row.key, "args": row.args, "attempts": attempts}
+        keep_alive = asyncio.create_task(self._hold(row.id))
+        fault_point("task-begin")
+        try:
+            if isinstance(kind.run, str):
+                async with self._processes:
+                    result = await run_in_process(kind.run, row.args)
+            else:
+                result = await kind.run(row.args)
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            now = clock.now()
+            asked = error.after if isinstance(error, TryAgain) else None
+            due = now + kind.retries.delay(attempts, asked)
+            if due - row.created_at > kind.retries.give_up_after:
+                log.error("a task was given up", task=row.id, name=row.name, attempts=attempts, error=str(error))
+                self._loop.offer_task_outcome(TaskOutcome(**about, error=str(error)))
+            else:
+                log.warning(
+                    "a task will be tried again", task=row.id, name=row.name, attempt=attempts, error=str(error)
+                )
+                await self._loop.call(lambda connection: postpone(connection, row.id, due))
+        else:
+            fault_point("task-done")
+            self._loop.offer_task_outcome(TaskOutcome(**about, result=result))
+        finally:
+            keep_alive.cancel()
+
+    async def _hold(self, task: str) -> None:
+        while True:
+            await asyncio.sleep(LEASE.total_seconds() / 3)
+            await self._loop.call(lambda connection: renew(connection, [task], clock.now()))
+
+
+async def run_in_process(run: str, args: Mapping[str, Any]) -> Any:
+    """Calls ``module:function`` with ``args`` in a Python process of its own; JSON in, JSON out.
+
+    Raises RuntimeError with the last line of its complaint if it fails.
+    """
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "shared.tasks", run,
+        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        out, err = await child.communicate(json.dumps(args).encode())
+    except asyncio.CancelledError:
+        child.kill()
+        await child.wait()
+        raise
+    if child.returncode:
+        complaint = err.decode(errors="replace").strip().splitlines() or [f"ended with {child.returncode}"]
+        raise RuntimeError(f"{run}: {complaint[-1]}")
+    return json.loads(out)
+
+
+def main() -> None:
+    """What a task's process runs."""
+    import importlib
+
+    module, function = sys.argv[1].split(":")
+    result = getattr(importlib.import_module(module), function)(json.load(sys.stdin))
+    json.dump(result, sys.stdout)
+
+
+if __name__ == "__main__":
+    main()

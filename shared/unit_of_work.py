@@ -1,0 +1,395 @@
+"""How a batch of messages reads and writes a store: loaded set by set, decided in memory, written set by set.
+
+``Batch`` is what one transaction has in hand. ``Work`` is one message's view of it: what the message changes is kept
+apart until its handler has agreed, so a message that is refused or fails leaves no trace, and costs no savepoint.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Generic, TypeVar, cast
+
+import uuid_utils
+from pydantic import BaseModel
+from pydantic_core import to_jsonable_python
+from sqlalchemy import JSON, Connection, Row, Select, Table, bindparam, delete, select, update
+
+from shared import outbox, tasks, timers
+from shared.contracts import cloudevent
+from shared.contracts.cloudevent import Envelope
+from shared.contracts.message import Delivery, Event, Message, subject_of
+from shared.contracts.platform import Done, InboundRefused
+from shared.database import lock_counters, upsert
+from shared.outbox import COUNTERS
+from shared.refusal import Refusal
+from shared.testing.fault_points import fault_point
+from shared.timers import Timer
+
+S = TypeVar("S", bound=BaseModel)
+
+
+@dataclass(frozen=True, eq=False)
+class Aggregate(Generic[S]):
+    """Which state lies in which table.
+
+    ``table`` has the columns ``id`` and ``sequence`` and one for each field of ``state``; a field named in ``parts``
+    (``dict[str, Part]``) lies in a table of its own with ``owner``, ``key`` and one column for each field of the part.
+    """
+
+    state: type[S]
+    table: Table
+    evolve: Callable[[S | None, Any], S] | None = None
+    parts: Mapping[str, Table] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        own = {"id", "sequence"} | (set(self.state.model_fields) - set(self.parts))
+        _agree(self.table, own, self.state)
+
+    @property
+    def columns(self) -> list[str]:
+        """The fields that lie in the main table."""
+        return [name for name in self.state.model_fields if name not in self.parts and name != "id"]
+
+
+def _agree(table: Table, fields: set[str], state: type[BaseModel]) -> None:
+    columns = {column.name for column in table.columns}
+    if columns != fields:
+        raise TypeError(
+            f"table {table.name} and {state.__name__} disagree: "
+            f"no column for {sorted(fields - columns)}, no field for {sorted(columns - fields)}"
+        )
+
+
+def _row(model: BaseModel, names: Iterable[str], table: Table) -> dict[str, Any]:
+    values = {}
+    for name in names:
+        value = getattr(model, name)
+        values[name] = to_jsonable_python(value) if isinstance(table.c[name].type, JSON) else value
+    return values
+
+
+@dataclass(slots=True)
+class Held:
+    """An aggregate in hand: its state, its last sequence, and what of it the store already has."""
+
+    state: BaseModel | None
+    sequence: int
+    stored: BaseModel | None
+
+
+Place = tuple[Aggregate[Any], str]
+
+
+@dataclass(slots=True)
+class Changes:
+    """What a message wants written."""
+
+    held: dict[Place, tuple[BaseModel | None, int]] = field(default_factory=dict)
+    messages: list[dict[str, Any]] = field(default_factory=list)
+    timers: dict[tuple[str, str], Timer | None] = field(default_factory=dict)
+    tasks: list[dict[str, Any]] = field(default_factory=list)
+    counters: dict[str, int] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(self.held or self.messages or self.timers or self.tasks)
+
+
+class Batch:
+    """One transaction's worth of aggregates, and what has been agreed to be written."""
+
+    def __init__(self, connection: Connection, now: datetime, service: str) -> None:
+        self.connection = connection
+        self.now = now
+        self.service = service
+        self._held: dict[Place, Held] = {}
+        self._dirty: dict[Place, None] = {}
+        self._agreed = Changes()
+        self.wrote_messages = self.wrote_tasks = self.wrote_timers = False
+
+    def prefetch(self, places: Iterable[Place]) -> None:
+        """Loads and locks what the messages at hand said they will need, one statement a table."""
+        wanted: dict[Aggregate[Any], list[str]] = {}
+        for aggregate, id_ in places:
+            if (aggregate, id_) not in self._held:
+                wanted.setdefault(aggregate, []).append(id_)
+        for aggregate, ids in wanted.items():
+            found = load(self.connection, aggregate, ids, lock=True)
+            for id_ in ids:
+                state, sequence = found.get(id_, (None, 0))
+                self._held[aggregate, id_] = Held(state, sequence, stored=state)
+
+    def held(self, place: Place) -> Held:
+        """An aggregate as the messages before this one left it."""
+        if place not in self._held:
+            self.prefetch([place])
+        return self._held[place]
+
+    def counters(self, keys: Collection[str]) -> dict[str, int]:
+        """The last sequence announced to each receiver."""
+        missing = [key for key in keys if key not in self._agreed.counters]
+        self._agreed.counters |= lock_counters(self.connection, COUNTERS, "last", missing)
+        return {key: self._agreed.counters[key] for key in keys}
+
+    def agree(self, changes: Changes) -> None:
+        """Takes over what a message decided."""
+        for place, (state, sequence) in changes.held.items():
+            held = self.held(place)
+            held.state, held.sequence = state, sequence
+            self._dirty[place] = None
+        self._agreed.messages += changes.messages
+        self._agreed.timers |= changes.timers
+        self._agreed.tasks += changes.tasks
+        self._agreed.counters |= changes.counters
+
+    def cancel_timer(self, timer: Timer) -> None:
+        """Takes a timer that fell due off the list, whatever becomes of its handling."""
+        self._agreed.timers[timer.name, timer.key] = None
+
+    def flush(self) -> None:
+        """Writes everything agreed, one statement a table; the first constraint that says no is raised."""
+        agreed = self._agreed
+        self._flush_aggregates()
+        fault_point("before-outbox")
+        outbox.record(self.connection, agreed.messages)
+        fault_point("after-outbox")
+        timers.write(self.connection, agreed.timers)
+        tasks.write(self.connection, agreed.tasks)
+        upsert(self.connection, COUNTERS, [{"key": k, "last": v} for k, v in sorted(agreed.counters.items())])
+        self.wrote_messages |= bool(agreed.messages)
+        self.wrote_timers |= bool(agreed.timers)
+        self.wrote_tasks |= bool(agreed.tasks)
+        self._agreed = Changes()
+
+    def _flush_aggregates(self) -> None:
+        if not self._dirty:
+            return
+        plan = _Plan()
+        for aggregate, id_ in self._dirty:
+            held = self._held[aggregate, id_]
+            plan.add(aggregate, id_, held)
+            held.stored = held.state
+        self._dirty.clear()
+        plan.carry_out(self.connection)
+
+
+class _Plan:
+    """The inserts, updates and deletes of a batch, gathered by table."""
+
+    def __init__(self) -> None:
+        self._inserts: dict[Table, list[dict[str, Any]]] = {}
+        self._updates: dict[Table, list[dict[str, Any]]] = {}
+        self._deletes: dict[Table, list[dict[str, Any]]] = {}
+
+    def add(self, aggregate: Aggregate[Any], id_: str, held: Held) -> None:
+        table, before, after = aggregate.table, held.stored, held.state
+        for name, part_table in aggregate.parts.items():
+            self._add_parts(part_table, id_, getattr(before, name, {}), getattr(after, name, {}))
+        if after is None:
+            if before is not None:
+                self._deletes.setdefault(table, []).append({"id": id_})
+            return
+        row = {"id": id_, "sequence": held.sequence, **_row(after, aggregate.columns, table)}
+        (self._inserts if before is None else self._updates).setdefault(table, []).append(row)
+
+    def _add_parts(
+        self, table: Table, owner: str, before: Mapping[str, BaseModel], after: Mapping[str, BaseModel]
+    ) -> None:
+        for key in before.keys() - after.keys():
+            self._deletes.setdefault(table, []).append({"owner": owner, "key": key})
+        for key, part in after.items():
+            if before.get(key) != part:
+                names = [column.name for column in table.columns if column.name not in ("owner", "key")]
+                row = {"owner": owner, "key": key, **_row(part, names, table)}
+                (self._updates if key in before else self._inserts).setdefault(table, []).append(row)
+
+    def carry_out(self, connection: Connection) -> None:
+        # Parents before their parts on the way in, parts before their parents on the way out.
+        order = sorted(
+            {*self._inserts, *self._updates, *self._deletes},
+            key=lambda table: table.metadata.sorted_tables.index(table),
+        )
+        for table in reversed(order):
+            if rows := self._deletes.get(table):
+                connection.execute(delete(table).where(*_key(table)), [_as_key(row) for row in rows])
+        for table in order:
+            if rows := self._inserts.get(table):
+                connection.execute(table.insert(), rows)
+            if rows := self._updates.get(table):
+                keys = {column.name for column in table.primary_key}
+                statement = update(table).where(*_key(table))
+                statement = statement.values({c.name: bindparam(c.name) for c in table.columns if c.name not in keys})
+                connection.execute(
+                    statement, [_as_key(row) | {k: v for k, v in row.items() if k not in keys} for row in rows]
+                )
+
+
+def _key(table: Table) -> list[Any]:
+    return [column == bindparam(f"key_{column.name}") for column in table.primary_key]
+
+
+def _as_key(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        f"key_{name}": row[name]
+        for name in ("id", "owner", "key")
+        if name in row and not (name == "key" and "owner" not in row)
+    }
+
+
+def load(
+    connection: Connection, aggregate: Aggregate[S], ids: Collection[str], *, lock: bool = False
+) -> dict[str, tuple[S, int]]:
+    """Those of ``ids`` that exist, with their last sequence: one statement for the table and one for each part."""
+    if not ids:
+        return {}
+    wanted = sorted(set(ids))
+    statement = select(aggregate.table).where(aggregate.table.c.id.in_(wanted)).order_by(aggregate.table.c.id)
+    rows = connection.execute(statement.with_for_update() if lock else statement).mappings().all()
+    parts: dict[str, dict[str, dict[str, Any]]] = {}
+    for name, table in aggregate.parts.items():
+        for part in connection.execute(select(table).where(table.c.owner.in_(wanted))).mappings():
+            values = {k: v for k, v in part.items() if k not in ("owner", "key")}
+            parts.setdefault(part["owner"], {}).setdefault(name, {})[part["key"]] = values
+    found = {}
+    for row in rows:
+        mine = parts.get(row["id"], {})
+        values = {name: row[name] for name in aggregate.columns}
+        if "id" in aggregate.state.model_fields:
+            values["id"] = row["id"]
+        # Sorted, so that the order in memory never hangs on the order a database happens to answer in.
+        values |= {name: dict(sorted(mine.get(name, {}).items())) for name in aggregate.parts}
+        found[row["id"]] = (aggregate.state.model_validate(values), row["sequence"])
+    return found
+
+
+class Reader:
+    """What a query sees: one consistent state of the store."""
+
+    def __init__(self, connection: Connection, now: datetime, principal: str) -> None:
+        self._connection = connection
+        self.now = now
+        self.principal = principal
+
+    def load(self, aggregate: Aggregate[S], id_: str) -> S | None:
+        """One aggregate, or ``None``."""
+        return self.load_all(aggregate, [id_]).get(id_)
+
+    def load_all(self, aggregate: Aggregate[S], ids: Collection[str]) -> dict[str, S]:
+        """Those of ``ids`` that exist."""
+        return {id_: state for id_, (state, _) in load(self._connection, aggregate, ids).items()}
+
+    def select(self, statement: Select[Any]) -> Sequence[Row[Any]]:
+        """The rows of any select."""
+        return self._connection.execute(statement).all()
+
+
+class Work:
+    """One message's view of the store, and everything it may ask for. See CONTRIBUTING.md, step 5."""
+
+    def __init__(self, batch: Batch, envelope: Envelope, principal: str) -> None:
+        self._batch = batch
+        self.changes = Changes()
+        self.envelope = envelope
+        self.principal = principal
+        self.now = batch.now
+
+    @staticmethod
+    def new_id() -> str:
+        """A UUIDv7."""
+        return str(uuid_utils.uuid7())
+
+    def load(self, aggregate: Aggregate[S], id_: str) -> S | None:
+        """The state, or ``None``; locked until the commit."""
+        changed = self.changes.held.get((aggregate, id_))
+        return cast("S | None", changed[0] if changed else self._batch.held((aggregate, id_)).state)
+
+    def load_all(self, aggregate: Aggregate[S], ids: Collection[str]) -> dict[str, S]:
+        """Those of ``ids`` that exist, with one statement a table."""
+        self._batch.prefetch([(aggregate, id_) for id_ in ids])
+        states = {id_: self.load(aggregate, id_) for id_ in ids}
+        return {id_: state for id_, state in states.items() if state is not None}
+
+    def select(self, statement: Select[Any]) -> Sequence[Row[Any]]:
+        """The rows of any select, with everything that earlier messages did, written or still in hand."""
+        if self.changes:
+            raise RuntimeError(
+                "select before the first save or put: what this message changes is in no table yet"
+            )
+        self._batch.flush()
+        return self._batch.connection.execute(statement).all()
+
+    def save(self, aggregate: Aggregate[S], id_: str, decision: Sequence[Event] | Refusal) -> Done | Refusal:
+        """Applies the events of a decision: the new state and the messages to send. A refusal passes through."""
+        if isinstance(decision, Refusal):
+            return decision
+        if aggregate.evolve is None:
+            raise TypeError(f"{aggregate.state.__name__} has no evolve: put a state instead")
+        if not decision:
+            return Done(id=id_)
+        state = self.load(aggregate, id_)
+        sequence = self._sequence((aggregate, id_))
+        for event in decision:
+            if event.aggregate != id_:
+                raise ValueError(f"{event.wire.type} is about {event.aggregate}, saved for {id_}")
+            state = aggregate.evolve(state, event)
+            sequence += 1
+            self._send(self._batch.service.upper(), subject_of(type(event), id_), id_, sequence, event)
+        self.changes.held[aggregate, id_] = (state, sequence)
+        return Done(id=id_, events=tuple(event.wire.name for event in decision))
+
+    def put(self, aggregate: Aggregate[S], id_: str, state: S | None) -> None:
+        """Writes a state without events: the copy of what another service said. ``None`` deletes it."""
+        self.changes.held[aggregate, id_] = (state, self._sequence((aggregate, id_)))
+
+    def announce(self, stream: str, subject: str, key: str, message: Delivery | InboundRefused) -> int:
+        """Sends a message that has no aggregate of ours: the next in the sequence of its receiver ``key``."""
+        return self.announce_all(stream, [(subject, key, message)])[0]
+
+    def announce_all(self, stream: str, items: Sequence[tuple[str, str, Delivery | InboundRefused]]) -> list[int]:
+        """The same for many ``(subject, key, message)`` at once; their sequences, in order."""
+        mine = self.changes.counters
+        mine |= self._batch.counters([key for _, key, _ in items if key not in mine])
+        sequences = []
+        for subject, key, message in items:
+            mine[key] += 1
+            sequences.append(mine[key])
+            self._send(stream, subject, key, mine[key], message)
+        return sequences
+
+    def set_timer(self, name: str, key: str, due: datetime, data: Mapping[str, Any] | None = None) -> None:
+        """Has the handler of ``name`` called once ``due`` has come; setting it again moves it."""
+        self.changes.timers[name, key] = Timer(name, key, due, data or {})
+
+    def cancel_timer(self, name: str, key: str) -> None:
+        """Forgets a timer; no harm if there is none."""
+        self.changes.timers[name, key] = None
+
+    def start_task(self, name: str, key: str, args: Mapping[str, Any]) -> str:
+        """Has work done outside the loop; its outcome comes to the handler of ``name``. The id of the task."""
+        task = self.new_id()
+        self.changes.tasks.append(
+            {"id": task, "name": name, "key": key, "args": dict(args), "attempts": 0,
+             "due_at": self.now, "claimed_until": None, "created_at": self.now}
+        )  # fmt: skip
+        return task
+
+    def _sequence(self, place: Place) -> int:
+        changed = self.changes.held.get(place)
+        return changed[1] if changed else self._batch.held(place).sequence
+
+    def _send(self, stream: str, subject: str, key: str, sequence: int | None, message: Message) -> None:
+        event_id = self.new_id()
+        payload = cloudevent.write(
+            message,
+            id=event_id,
+            source=f"/concord/{self._batch.service}",
+            subject=key,
+            time=self.now,
+            sequence=sequence,
+            correlationid=self.envelope.correlationid or self.envelope.id,
+            causationid=self.envelope.id,
+            traceparent=self.envelope.traceparent,
+        )
+        self.changes.messages.append(
+            {"id": event_id, "stream": stream, "subject": subject, "aggregate": key, "sequence": sequence,
+             "payload": payload, "recorded_at": self.now, "sent_at": None}
+        )  # fmt: skip
