@@ -1,0 +1,254 @@
+"""Connections to NATS, for services and tools alike: credentials, own inbox, endless reconnect, and errors said aloud.
+
+A service gets its connection through FastStream (``ServiceBroker``), a tool through ``connect``; both are the same
+``Connection``.
+"""
+
+import asyncio
+import base64
+import binascii
+import json
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import structlog
+from faststream.nats import NatsBroker
+from nats import errors
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+
+from shared.identity import inbox_prefix
+
+RECONNECT_WAIT = 0.5
+"""Seconds between two attempts to reach the server; there is no last attempt."""
+CONNECT_TIMEOUT = 5
+PING_INTERVAL = 20
+"""Seconds between two pings; after two without an answer the connection counts as lost."""
+
+log = structlog.get_logger()
+
+
+class BrokerError(Exception):
+    """What went wrong between us and NATS; the message is a sentence for whoever asked."""
+
+
+class BadCredentials(BrokerError):
+    """The credentials cannot be read."""
+
+
+class Unreachable(BrokerError):
+    """No server could be reached in the time a tool was ready to wait."""
+
+
+class NotAdmitted(BrokerError):
+    """The server does not accept the credentials."""
+
+
+class NotPermitted(BrokerError):
+    """The server forbids this principal to publish on a subject."""
+
+
+class NobodyAnswers(BrokerError):
+    """Nobody listens on a subject."""
+
+
+class TimedOut(BrokerError):
+    """No answer came in time, and nobody knows whether the request was carried out."""
+
+
+class TooLarge(BrokerError):
+    """The message is larger than the server takes."""
+
+
+class Connection(Client):
+    """A NATS client that knows whose it is, says what goes wrong, and remembers what the server forbade.
+
+    ``lost`` is set when the connection ended for good without being asked to: the server told the client to go, which
+    no attempt to reconnect follows. A service then ends, with an error, so that whoever started it starts it again.
+    """
+
+    def __init__(self, principal: str) -> None:
+        super().__init__()
+        self.principal = principal
+        self.lost = asyncio.Event()
+        self._trouble: str | None = None  # what was last said about reaching the server
+        self._leaving = False
+        self._forbidden: defaultdict[str, list[asyncio.Future[None]]] = defaultdict(list)
+
+    async def open(self, urls: Sequence[str], creds: Path, patience: float | None) -> None:
+        """Connects, within ``patience`` seconds or, with ``None``, whenever a server can be reached."""
+        try:
+            async with asyncio.timeout(patience):
+                await self.connect(
+                    list(urls),
+                    name=self.principal,
+                    user_credentials=str(creds),
+                    inbox_prefix=inbox_prefix(self.principal),
+                    max_reconnect_attempts=-1,
+                    reconnect_time_wait=RECONNECT_WAIT,  # type: ignore[arg-type]  # declared int, used in a sleep
+                    connect_timeout=CONNECT_TIMEOUT,
+                    ping_interval=PING_INTERVAL,
+                    error_cb=self._on_first_error if patience is not None else self._on_error,
+                    disconnected_cb=self._on_disconnected,
+                    reconnected_cb=self._on_connected,
+                    closed_cb=self._on_closed,
+                )
+        except BaseException as error:
+            await self.close()
+            if isinstance(error, TimeoutError):
+                reason = f" ({self._trouble})" if self._trouble else ""
+                raise Unreachable(
+                    f"No NATS server answered at {', '.join(urls)} within {patience:g} s{reason}."
+                ) from None
+            raise
+        self._error_cb = self._on_error
+        await self._on_connected()
+
+    async def close(self) -> None:
+        self._leaving = True
+        await super().close()
+
+    async def drain(self) -> None:
+        """Handles what has arrived, then closes; closes at once when there is no server to drain from."""
+        self._leaving = True
+        if self.is_connected:
+            await super().drain()
+        else:
+            await super().close()
+
+    async def forbidden(self, subject: str) -> None:
+        """Returns when the server forbids a publish to this subject."""
+        told = asyncio.get_running_loop().create_future()
+        waiting = self._forbidden[subject.lower()]  # the client hands on what the server says in lower case
+        waiting.append(told)
+        try:
+            await told
+        finally:
+            waiting.remove(told)
+            if not waiting:
+                self._forbidden.pop(subject.lower(), None)
+
+    async def _on_first_error(self, error: Exception) -> None:
+        if "authorization violation" in str(error).lower():
+            raise NotAdmitted(f"The NATS server does not accept the credentials of {self.principal}.")
+        await self._on_error(error)
+
+    async def _on_error(self, error: Exception) -> None:
+        """Never raises: the client's own tasks call it and would die."""
+        text = str(error) or type(error).__name__
+        if forbidden := _VIOLATION.search(text):
+            # The server drops the message and tells nobody else: without this the sender sees a timeout.
+            log.error("not permitted by NATS", principal=self.principal, action=forbidden[1], subject=forbidden[2])
+            for told in self._forbidden.get(forbidden[2], ()):
+                if not told.done():
+                    told.set_result(None)
+        elif self.is_connected:
+            log.error("NATS reports an error", principal=self.principal, error=text)
+        elif text != self._trouble:
+            log.warning("NATS cannot be reached, still trying", principal=self.principal, reason=text)
+            self._trouble = text
+
+    async def _on_connected(self) -> None:
+        self._trouble = None
+        server = self.connected_url
+        log.info("connected to NATS", principal=self.principal, server=server.netloc if server else None)
+
+    async def _on_disconnected(self) -> None:
+        if not self._leaving and not self.is_closed:
+            log.warning("connection to NATS lost, trying again", principal=self.principal)
+
+    async def _on_closed(self) -> None:
+        if not self._leaving:
+            log.error("NATS closed the connection for good", principal=self.principal, reason=str(self.last_error))
+            self.lost.set()
+
+
+_VIOLATION = re.compile(r'permissions violation for (publish|subscription) to "([^"]+)"', re.IGNORECASE)
+
+
+async def connect(urls: Sequence[str], creds: Path, *, patience: float | None = None) -> Connection:
+    """A connection as the principal of the credentials.
+
+    With ``patience`` (seconds; for tools) it raises ``Unreachable`` or ``NotAdmitted``. Without (for services) it tries
+    for ever, also the first time, with one log line for each change. ``BadCredentials`` if the file cannot be used.
+    """
+    connection = Connection(principal_of(creds))
+    await connection.open(urls, creds, patience)
+    return connection
+
+
+def principal_of(creds: Path) -> str:
+    """The principal whose credentials a file holds."""
+    try:
+        claims = _JWT.search(creds.read_text())
+        if claims is None:
+            raise BadCredentials(f"{creds} is not a credentials file: it holds no NATS user JWT.")
+        padded = claims[1] + "=" * (-len(claims[1]) % 4)
+        return str(json.loads(base64.urlsafe_b64decode(padded))["name"])
+    except OSError as error:
+        raise BadCredentials(f"The credentials {creds} cannot be read: {error.strerror}.") from None
+    except (binascii.Error, ValueError, KeyError) as error:
+        raise BadCredentials(f"The credentials {creds} are damaged: {error}.") from None
+
+
+_JWT = re.compile(r"BEGIN NATS USER JWT-+\s+[^.\s]+\.([^.\s]+)\.")
+
+
+async def request(
+    nc: Connection,
+    subject: str,
+    payload: bytes = b"",
+    headers: dict[str, str] | None = None,
+    timeout: float = 5,  # noqa: ASYNC109  what a caller does about it depends on the sentence that says it
+) -> Msg:
+    """Sends a request and returns its answer, or raises the ``BrokerError`` that says why there is none.
+
+    ``NotPermitted``, ``NobodyAnswers``, ``TooLarge``: it was not carried out. ``TimedOut`` (after ``timeout`` seconds):
+    nobody knows; the same request, with the same message id, may be sent again.
+    """
+    answer = asyncio.create_task(nc.request(subject, payload, timeout=timeout, headers=headers))
+    forbidden = asyncio.create_task(nc.forbidden(subject))
+    try:
+        await asyncio.wait({answer, forbidden}, return_when=asyncio.FIRST_COMPLETED)
+        if not answer.done():
+            raise NotPermitted(f"Not permitted: {nc.principal} may not publish to {subject}.")
+        return answer.result()
+    except errors.NoRespondersError:
+        raise NobodyAnswers(f"Nobody answers on {subject}: no service that knows it is running.") from None
+    except errors.MaxPayloadError:
+        raise TooLarge(
+            f"The message for {subject} has {len(payload)} bytes; the server takes at most {nc.max_payload}."
+        ) from None
+    except errors.TimeoutError:
+        why = "" if nc.is_connected else ", and the connection to NATS is lost"
+        raise TimedOut(
+            f"No answer on {subject} within {timeout:g} s{why}. It may have been carried out all the same: "
+            "send it again with the same message id."
+        ) from None
+    except errors.Error as error:
+        raise BrokerError(f"The request on {subject} could not be sent: {error}.") from None
+    finally:
+        answer.cancel()
+        forbidden.cancel()
+        await asyncio.gather(answer, forbidden, return_exceptions=True)
+
+
+class ServiceBroker(NatsBroker):
+    """FastStream's broker on a ``Connection``, so that a service connects as everything else does.
+
+    FastStream's own connection gives up at the first start when there is no server, and raises errors from a callback,
+    which ends the client's attempts to reconnect without a word.
+    """
+
+    def __init__(self, urls: Sequence[str], creds: Path, **options: Any) -> None:
+        super().__init__(list(urls), apply_types=False, **options)
+        self._urls = tuple(urls)
+        self._creds = creds
+
+    async def _connect(self) -> Connection:
+        connection = await connect(self._urls, self._creds)
+        self.config.connect(connection)
+        return connection

@@ -1,0 +1,325 @@
+"""Who may say and hear what: NATS in operator mode, with a scoped signing key for each role.
+
+The chain of trust is operator → account CONCORD → signing key of a role → user. A role's permissions stand in the
+account's JWT, as templates over the principal's name, and the server enforces them; a user's JWT carries nothing but
+its name. So a ``.creds`` file is all there is to hand out, and a new contract needs no new credentials: the account's
+JWT is made again from the contracts whenever the server starts.
+
+Format: https://github.com/nats-io/jwt (v2), https://docs.nats.io/running-a-nats-service/configuration/securing_nats/auth_intro/jwt
+"""
+
+import base64
+import hashlib
+import json
+import os
+import re
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nkeys  # type: ignore[import-untyped]  # it ships no types
+
+import shared.contracts  # noqa: F401  the register must be whole before permissions are made from it
+from shared.contracts.message import MAJOR, PRINCIPAL_PATTERN, Command, Query, contracts, subject_of
+
+SERVICES = ("membership", "events", "benchmark", "notifications")
+PEOPLE_AND_PROGRAMS = ("operator", "member", "publisher", "subscriber")
+ROLES = (*SERVICES, *PEOPLE_AND_PROGRAMS)
+
+ACCOUNT = "CONCORD"
+DELIVERIES = "DELIVERIES"
+UNLIMITED = -1
+NAME = "{{name()}}"  # the server puts the principal here; only a whole token is replaced by every server version
+
+
+class IdentityError(Exception):
+    """Keys or credentials cannot be made or read; the message is a sentence for the operator."""
+
+
+def inbox_prefix(principal: str) -> str:
+    """The prefix of every inbox of a principal: the only subjects it may read replies on."""
+    return f"_INBOX.{principal}"
+
+
+def may_be_answered(principal: str, reply: str) -> bool:
+    """Whether a reply to this principal may go to this subject.
+
+    Whoever sends a request also names where its reply goes, and the server does not check that. A service that answered
+    anywhere would publish for its caller where only the service may, so it answers to the caller's own inboxes alone.
+    """
+    return reply.startswith(inbox_prefix(principal) + ".")
+
+
+@dataclass(frozen=True)
+class Permissions:
+    """Subjects a role may publish to and subscribe to; ``denied`` is taken away from what it may publish to."""
+
+    publish: tuple[str, ...]
+    subscribe: tuple[str, ...]
+    denied: tuple[str, ...] = ()
+
+
+def permissions(role: str) -> Permissions:
+    """What the server lets a role do, made from the contracts in the register; the principal is ``{{name()}}``."""
+    inbox = f"{inbox_prefix(NAME)}.>"
+    if role in SERVICES:
+        return _service(role, inbox)
+    if role == "operator":
+        return Permissions(
+            publish=(f"*.{MAJOR}.command.*.{NAME}", f"*.{MAJOR}.query.*.{NAME}", *_READING_STREAMS),
+            denied=_not_for("operator"),
+            subscribe=(
+                inbox,
+                f"*.{MAJOR}.event.>",
+                f"inbound-refused.{MAJOR}.>",
+                f"notifications.{MAJOR}.delivery.>",
+            ),
+        )
+    if role == "member":
+        return Permissions(
+            publish=(f"*.{MAJOR}.command.*.{NAME}", f"*.{MAJOR}.query.*.{NAME}"),
+            denied=_not_for("member"),
+            subscribe=(inbox,),
+        )
+    if role == "publisher":
+        return Permissions(
+            publish=(f"inbound.{MAJOR}.{NAME}.>",),
+            subscribe=(inbox, f"inbound-refused.{MAJOR}.{NAME}"),
+        )
+    if role == "subscriber":
+        own = f"notifications.{MAJOR}.delivery.{NAME}.>"
+        durable = f"{DELIVERIES}.{NAME}"
+        return Permissions(
+            publish=(
+                f"notifications.{MAJOR}.command.*.{NAME}",
+                f"notifications.{MAJOR}.query.*.{NAME}",
+                "$JS.API.INFO",  # clients ask for it when they open a JetStream context
+                # The filter stands in the subject of the request, so a durable that reads another's deliveries is not
+                # a matter of trust. The older request without a filter in its subject is therefore not allowed.
+                f"$JS.API.CONSUMER.CREATE.{durable}.{own}",
+                f"$JS.API.CONSUMER.INFO.{durable}",
+                f"$JS.API.CONSUMER.MSG.NEXT.{durable}",
+                f"$JS.API.CONSUMER.DELETE.{durable}",
+                f"$JS.ACK.{durable}.>",
+            ),
+            denied=_not_for("member"),
+            subscribe=(inbox, own),
+        )
+    raise IdentityError(f"There is no role {role!r}: the roles are {', '.join(ROLES)}.")
+
+
+_READING_STREAMS = (
+    "$JS.API.INFO",
+    "$JS.API.STREAM.NAMES",
+    "$JS.API.STREAM.LIST",
+    "$JS.API.STREAM.INFO.*",
+    "$JS.API.STREAM.MSG.GET.*",
+    "$JS.API.DIRECT.GET.>",
+    "$JS.API.CONSUMER.NAMES.*",
+    "$JS.API.CONSUMER.LIST.*",
+    "$JS.API.CONSUMER.INFO.*.*",
+)
+
+
+def _service(service: str, inbox: str) -> Permissions:
+    streams = [service.upper()]
+    published = [f"{service}.{MAJOR}.event.>"]
+    if service == "notifications":
+        streams.append(DELIVERIES)
+        published.append(f"notifications.{MAJOR}.delivery.>")
+    return Permissions(
+        publish=(
+            *published,
+            f"inbound-refused.{MAJOR}.*",
+            f"{service}.{MAJOR}.wake",
+            # Replies leave after the commit, possibly long after the request. A permission that the server grants for
+            # each request (allow_responses) would run out, and would let the caller choose any subject at all.
+            "_INBOX.*.>",
+            "$JS.API.INFO",
+            "$JS.API.STREAM.CREATE.*",
+            "$JS.API.STREAM.UPDATE.*",
+            "$JS.API.STREAM.INFO.*",
+            *(f"$JS.API.{read}.{stream}" for stream in streams for read in ("STREAM.MSG.GET", "DIRECT.GET")),
+            *(f"$JS.API.DIRECT.GET.{stream}.>" for stream in streams),
+            f"$JS.API.CONSUMER.CREATE.*.{service}",
+            f"$JS.API.CONSUMER.INFO.*.{service}",
+            f"$JS.API.CONSUMER.MSG.NEXT.*.{service}",
+            f"$JS.ACK.*.{service}.>",
+        ),
+        subscribe=(
+            inbox,
+            f"{service}.{MAJOR}.command.>",
+            f"{service}.{MAJOR}.query.>",
+            f"{service}.{MAJOR}.wake",
+        ),
+    )
+
+
+def _not_for(role: str) -> tuple[str, ...]:
+    """Commands and queries whose contracts do not name the role."""
+    asked = [*contracts("command"), *contracts("query")]
+    return tuple(subject_of(c, ">") for c in asked if issubclass(c, Command | Query) and role not in c.roles)
+
+
+class Keys:
+    """The private keys of one platform, each in a file of its own (mode 0600) in one directory (mode 0700)."""
+
+    def __init__(self, pairs: dict[str, nkeys.KeyPair]) -> None:
+        self._pairs = pairs
+
+    @classmethod
+    def create(cls, directory: Path) -> "Keys":
+        """Makes whatever keys are missing in the directory, keeps those that are there, and loads all."""
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for name, prefix in _KEYS.items():
+            if not (path := directory / f"{name}.nk").exists():
+                _write_secret(path, nkeys.encode_seed(os.urandom(32), prefix).decode() + "\n")
+        return cls.load(directory)
+
+    @classmethod
+    def load(cls, directory: Path) -> "Keys":
+        """Reads the keys; ``IdentityError`` if one is missing or cannot be read."""
+        pairs = {}
+        for name in _KEYS:
+            path = directory / f"{name}.nk"
+            try:
+                pairs[name] = nkeys.from_seed(path.read_text().strip().encode())
+            except FileNotFoundError:
+                raise IdentityError(f"There is no key {path}: make the keys first, or say where they are.") from None
+            except (OSError, ValueError, nkeys.NkeysError) as error:
+                raise IdentityError(f"The key {path} cannot be read: {error}.") from None
+        return cls(pairs)
+
+    def account_jwt(self) -> str:
+        """The account CONCORD with the permissions of every role, as the contracts are now."""
+        scopes = []
+        for role in ROLES:
+            allowed = permissions(role)
+            template = {
+                "pub": {"allow": allowed.publish, "deny": allowed.denied},
+                "sub": {"allow": allowed.subscribe},
+                **_NO_LIMIT,
+            }
+            scopes.append(
+                {"kind": "user_scope", "key": self._public(f"role-{role}"), "role": role, "template": template}
+            )
+        return self._signed(
+            "account",
+            name=ACCOUNT,
+            signer="operator",
+            nats={
+                "type": "account",
+                "signing_keys": scopes,
+                "limits": {**_ACCOUNT_LIMITS, "disk_storage": UNLIMITED, "streams": UNLIMITED, "consumer": UNLIMITED},
+            },
+        )
+
+    def server_conf(self, store: Path) -> str:
+        """A configuration for ``nats-server``: operator mode, and JetStream in ``store`` with every write synced.
+
+        Where it listens is not said: pass ``--addr`` and ``--port``. Nothing else is opened, and nobody gets in
+        without credentials.
+        """
+        operator = self._signed(
+            "operator",
+            name=ACCOUNT,
+            signer="operator",
+            nats={"type": "operator", "system_account": self._public("system")},
+        )
+        system = self._signed(
+            "system", name="SYSTEM", signer="operator", nats={"type": "account", "limits": _ACCOUNT_LIMITS}
+        )
+        return (
+            "# Written at every start, from the keys and the contracts; changes made here are lost.\n"
+            # The default acknowledges first and syncs every two minutes: a power cut loses what was acknowledged.
+            f"jetstream {{ store_dir: {json.dumps(str(store))}, sync_interval: always }}\n"
+            f"operator: {operator}\n"
+            f"system_account: {self._public('system')}\n"
+            "resolver: MEMORY\n"
+            "resolver_preload: {\n"
+            f"  {self._public('account')}: {self.account_jwt()}\n"
+            f"  {self._public('system')}: {system}\n"
+            "}\n"
+        )
+
+    def issue(self, role: str, name: str) -> str:
+        """Credentials (the text of a ``.creds`` file) for a principal in a role; a new key each time."""
+        if role not in ROLES:
+            raise IdentityError(f"There is no role {role!r}: the roles are {', '.join(ROLES)}.")
+        if not re.fullmatch(PRINCIPAL_PATTERN, name):
+            raise IdentityError(
+                f"{name!r} cannot be the name of a principal: it becomes one word of a subject, so 1 to 63 letters, "
+                "digits, hyphens and underscores, of which the first is a letter or a digit."
+            )
+        if (name in SERVICES or role in SERVICES) and name != role:
+            raise IdentityError(
+                f"{name!r} cannot have the role {role!r}: a service has the role of its own name, and nobody else does."
+            )
+        user = nkeys.from_seed(nkeys.encode_seed(os.urandom(32), nkeys.PREFIX_BYTE_USER))
+        jwt = _encode(
+            {"sub": _public(user), "name": name},
+            nats={"type": "user", "issuer_account": self._public("account")},
+            signer=self._pairs[f"role-{role}"],
+        )
+        return (
+            f"-----BEGIN NATS USER JWT-----\n{jwt}\n------END NATS USER JWT------\n\n"
+            f"-----BEGIN USER NKEY SEED-----\n{user.seed.decode()}\n------END USER NKEY SEED------\n"
+        )
+
+    def _public(self, name: str) -> str:
+        return _public(self._pairs[name])
+
+    def _signed(self, subject: str, *, name: str, signer: str, nats: dict[str, Any]) -> str:
+        return _encode({"sub": self._public(subject), "name": name}, nats=nats, signer=self._pairs[signer])
+
+
+def write_creds(path: Path, creds: str) -> None:
+    """Writes credentials to a file that only its owner may read."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    _write_secret(path, creds)
+
+
+_KEYS = {
+    "operator": nkeys.PREFIX_BYTE_OPERATOR,
+    "account": nkeys.PREFIX_BYTE_ACCOUNT,
+    "system": nkeys.PREFIX_BYTE_ACCOUNT,
+    **{f"role-{role}": nkeys.PREFIX_BYTE_ACCOUNT for role in ROLES},
+}
+_NO_LIMIT = {"subs": UNLIMITED, "data": UNLIMITED, "payload": UNLIMITED}
+# Leaf nodes and bearer tokens are left out, so they are refused.
+_ACCOUNT_LIMITS = {
+    **_NO_LIMIT,
+    "imports": UNLIMITED,
+    "exports": UNLIMITED,
+    "wildcards": True,
+    "conn": UNLIMITED,
+    "disallow_bearer": True,
+}
+
+
+def _encode(claims: dict[str, Any], *, nats: dict[str, Any], signer: nkeys.KeyPair) -> str:
+    claims |= {"iss": _public(signer), "iat": int(time.time()), "nats": {**nats, "version": 2}}
+    digest = hashlib.sha256(json.dumps(claims, sort_keys=True).encode()).digest()
+    claims["jti"] = base64.b32encode(digest).decode().rstrip("=")
+    signed = f"{_base64({'typ': 'JWT', 'alg': 'ed25519-nkey'})}.{_base64(claims)}"
+    return f"{signed}.{_unpadded(signer.sign(signed.encode()))}"
+
+
+def _base64(part: dict[str, Any]) -> str:
+    return _unpadded(json.dumps(part, separators=(",", ":")).encode())
+
+
+def _unpadded(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).decode().rstrip("=")
+
+
+def _public(pair: nkeys.KeyPair) -> str:
+    public: bytes = pair.public_key
+    return public.decode().rstrip("=")
+
+
+def _write_secret(path: Path, text: str) -> None:
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)

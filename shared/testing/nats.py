@@ -1,0 +1,105 @@
+"""A real NATS server for tests, in operator mode, on a port and in a directory of its own.
+
+>>> async with NatsServer(tmp_path) as server:
+...     member = await server.connect("member", "alice")
+"""
+
+import asyncio
+import signal
+import subprocess
+import sysconfig
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+
+from shared.broker import Connection, connect
+from shared.identity import Keys, write_creds
+
+BINARY = Path(sysconfig.get_path("scripts")) / "nats-server"
+START_WITHIN = 20.0
+STOP_WITHIN = 20.0
+
+
+class NatsServer:
+    """Starts, stops, kills and restarts one server; a restart keeps its store and its port.
+
+    The account's permissions are made from the contracts at each start. ``url`` is valid after the first start.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.keys = Keys.create(directory / "keys")
+        self.port = -1  # the server chooses
+        self.process: subprocess.Popen[bytes] | None = None
+        self._connections: list[Connection] = []
+
+    @property
+    def url(self) -> str:
+        return f"nats://127.0.0.1:{self.port}"
+
+    @property
+    def log(self) -> str:
+        """What the server has logged so far."""
+        return (self.directory / "nats.log").read_text()
+
+    def start(self) -> None:
+        """Starts the server and waits until it accepts connections (tens of milliseconds)."""
+        conf = self.directory / "nats.conf"
+        conf.write_text(self.keys.server_conf(self.directory / "jetstream"))
+        log = self.directory / "nats.log"
+        log.touch()
+        said_before = log.stat().st_size
+        command: list[str | Path] = [BINARY, "--config", conf, "--addr", "127.0.0.1", "--port", str(self.port)]
+        with log.open("ab") as output:
+            self.process = subprocess.Popen(command, stdout=output, stderr=output)  # noqa: S603  our own program
+        give_up_at = time.monotonic() + START_WITHIN
+        while "Server is ready" not in (said := self.log[said_before:]):
+            if self.process.poll() is not None or time.monotonic() > give_up_at:
+                self.kill()
+                raise RuntimeError(f"nats-server did not start:\n{said}")
+            time.sleep(0.002)
+        self.port = int(said.split("Listening for client connections on 127.0.0.1:", 1)[1].split("\n", 1)[0])
+
+    def stop(self) -> None:
+        """Ends the server as an operator would."""
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """Ends the server without giving it a chance to tidy up."""
+        self._end(signal.SIGKILL)
+
+    def restart(self) -> None:
+        """Stops and starts on the same store and port; permissions of contracts made since then hold."""
+        self.stop()
+        self.start()
+
+    def creds(self, role: str, name: str) -> Path:
+        """A credentials file for a principal; the same file for the same principal in the same role."""
+        path = self.directory / "creds" / f"{role}-{name}.creds"
+        if not path.exists():
+            write_creds(path, self.keys.issue(role, name))
+        return path
+
+    async def connect(self, role: str, name: str | None = None, urls: Sequence[str] = ()) -> Connection:
+        """A connection as a principal (a service's name is its role); closed with the server."""
+        connection = await connect(urls or [self.url], self.creds(role, name or role), patience=START_WITHIN)
+        self._connections.append(connection)
+        return connection
+
+    async def __aenter__(self) -> "NatsServer":
+        self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await asyncio.gather(*(connection.close() for connection in self._connections))
+        if self.process is not None:
+            self.stop()
+
+    def _end(self, by: signal.Signals) -> None:
+        if self.process is not None:
+            self.process.send_signal(by)
+            self.process.wait(STOP_WITHIN)
+            self.process = None
