@@ -1,0 +1,98 @@
+"""What a service process is told from outside, in environment variables that begin with ``CONCORD_``."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+from shared.streams import INBOUND_MAX_AGE
+
+PREFIX = "CONCORD_"
+STORES = ("sqlite", "postgresql")
+
+
+class Settings(BaseSettings):
+    """The settings of one service process; each is ``CONCORD_`` and its name in capitals."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore")
+
+    nats: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=("nats://127.0.0.1:4222",), description="addresses of the NATS servers, separated by commas"
+    )
+    credentials: Path = Field(description="path of the service's .creds file")
+    store: str = Field(
+        description="address of the service's own store: sqlite:////path/to/file or postgresql+psycopg://user@host/name"
+    )
+    batch_size: int = Field(default=500, ge=1, le=1000, description="messages in one transaction at most")
+    outbox_retention_days: int = Field(
+        default=90, ge=1, description="days a published event stays in the store, to rebuild a stream from"
+    )
+    inbox_retention_days: int = Field(
+        default=INBOUND_MAX_AGE.days + 5,
+        gt=INBOUND_MAX_AGE.days,
+        description="days the id of a handled message is remembered; longer than the inbound stream keeps a message",
+    )
+    stream_replicas: Literal[1, 3, 5] = Field(default=1, description="NATS servers that hold each stream")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="the least important log lines that are written"
+    )
+
+    @field_validator("nats", mode="before")
+    @classmethod
+    def _separated_by_commas(cls, value: Any) -> Any:
+        return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else value
+
+    @field_validator("nats")
+    @classmethod
+    def _addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for url in value:
+            if urlsplit(url).scheme not in ("nats", "tls") or not urlsplit(url).hostname:
+                raise ValueError(f"{url!r} is not an address such as nats://host:4222")
+        return value
+
+    @field_validator("credentials")
+    @classmethod
+    def _is_there(cls, value: Path) -> Path:
+        if not value.is_file():
+            raise ValueError(f"there is no file {value}")
+        return value
+
+    @field_validator("store")
+    @classmethod
+    def _known_store(cls, value: str) -> str:
+        try:
+            backend = make_url(value).get_backend_name()
+        except ArgumentError:
+            backend = ""
+        if backend not in STORES:
+            raise ValueError(
+                "it is not an address such as sqlite:////path/to/file or postgresql+psycopg://user@host/name"
+            )
+        return value
+
+    @field_validator("stream_replicas", mode="before")
+    @classmethod
+    def _number(cls, value: Any) -> Any:
+        return int(value) if isinstance(value, str) and value.isdecimal() else value
+
+    @classmethod
+    def from_environment(cls) -> "Settings":
+        """Reads the environment; a missing or wrong setting ends the process with a sentence for each."""
+        try:
+            return cls()
+        except ValidationError as error:
+            raise SystemExit("\n".join(_sentence(problem) for problem in error.errors())) from None
+
+
+def _sentence(problem: Any) -> str:
+    name = str(problem["loc"][0])
+    what = Settings.model_fields[name].description
+    if problem["type"] == "missing":
+        return f"{PREFIX}{name.upper()} is not set: {what}."
+    why = problem["msg"].removeprefix("Value error, ")
+    given = "the address given" if name == "store" else repr(str(problem["input"]))  # an address may hold a password
+    return f"{PREFIX}{name.upper()} cannot be {given}: {why[0].lower()}{why[1:]} ({what})."

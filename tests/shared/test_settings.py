@@ -1,0 +1,79 @@
+"""A service is started with settings it can work with, or it says in a sentence what is wrong."""
+
+from pathlib import Path
+
+import pytest
+
+from shared.settings import Settings
+
+
+@pytest.fixture
+def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    (tmp_path / "membership.creds").write_text("credentials")
+    monkeypatch.setenv("CONCORD_CREDENTIALS", str(tmp_path / "membership.creds"))
+    monkeypatch.setenv("CONCORD_STORE", "sqlite:////tmp/membership.sqlite")
+    return monkeypatch
+
+
+def test_what_is_not_set_has_a_default(environment: pytest.MonkeyPatch) -> None:
+    settings = Settings.from_environment()
+    assert settings.nats == ("nats://127.0.0.1:4222",)
+    assert (settings.batch_size, settings.stream_replicas) == (500, 1)
+
+
+def test_values_are_read_from_the_environment(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("CONCORD_NATS", "nats://one:4222, nats://two:4222")
+    environment.setenv("CONCORD_STREAM_REPLICAS", "3")
+    environment.setenv("CONCORD_STORE", "postgresql+psycopg://concord@db/membership")
+    settings = Settings.from_environment()
+    assert settings.nats == ("nats://one:4222", "nats://two:4222")
+    assert settings.stream_replicas == 3
+    assert settings.store == "postgresql+psycopg://concord@db/membership"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("CONCORD_NATS", "somewhere", "CONCORD_NATS cannot be 'somewhere': 'somewhere' is not an address"),
+        ("CONCORD_CREDENTIALS", "/nowhere.creds", "CONCORD_CREDENTIALS cannot be '/nowhere.creds': there is no file"),
+        ("CONCORD_BATCH_SIZE", "many", "CONCORD_BATCH_SIZE cannot be 'many': input should be a valid integer"),
+        (
+            "CONCORD_BATCH_SIZE",
+            "1001",
+            "CONCORD_BATCH_SIZE cannot be '1001': input should be less than or equal to 1000",
+        ),
+        ("CONCORD_STREAM_REPLICAS", "2", "CONCORD_STREAM_REPLICAS cannot be '2': input should be 1, 3 or 5"),
+        ("CONCORD_LOG_LEVEL", "loud", "CONCORD_LOG_LEVEL cannot be 'loud'"),
+    ],
+)
+def test_a_wrong_setting_ends_the_start_with_its_name_its_value_and_what_would_be_right(
+    environment: pytest.MonkeyPatch, name: str, value: str, sentence: str
+) -> None:
+    environment.setenv(name, value)
+    with pytest.raises(SystemExit) as ended:
+        Settings.from_environment()
+    assert str(ended.value).startswith(sentence)
+
+
+def test_a_missing_setting_is_named(environment: pytest.MonkeyPatch) -> None:
+    environment.delenv("CONCORD_STORE")
+    with pytest.raises(SystemExit, match="CONCORD_STORE is not set: address of the service's own store"):
+        Settings.from_environment()
+
+
+def test_a_wrong_store_is_not_repeated_since_it_may_hold_a_password(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("CONCORD_STORE", "mysql://concord:secret@db/membership")
+    with pytest.raises(SystemExit) as ended:
+        Settings.from_environment()
+    assert str(ended.value).startswith(
+        "CONCORD_STORE cannot be the address given: only stores of sqlite and postgresql"
+    )
+    assert "secret" not in str(ended.value)
+
+
+def test_ids_are_remembered_for_longer_than_the_stream_could_deliver_them_again(
+    environment: pytest.MonkeyPatch,
+) -> None:
+    environment.setenv("CONCORD_INBOX_RETENTION_DAYS", "30")
+    with pytest.raises(SystemExit, match="should be greater than 30"):
+        Settings.from_environment()
