@@ -69,9 +69,7 @@ class Settings(BaseSettings):
         except ArgumentError:
             backend = ""
         if backend not in STORES:
-            raise ValueError(
-                "it is not an address such as sqlite:////path/to/file or postgresql+psycopg://user@host/name"
-            )
+            raise ValueError(f"only stores of {' and '.join(STORES)} are known")
         return value
 
     @field_validator("stream_replicas", mode="before")

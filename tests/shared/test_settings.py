@@ -40,7 +40,7 @@ def test_values_are_read_from_the_environment(environment: pytest.MonkeyPatch) -
         (
             "CONCORD_BATCH_SIZE",
             "1001",
-            "CONCORD_BATCH_SIZE cannot be '1001': input should be less than or equal to 1000",
+            "CONCORD_BATCH_SIZE cannot be '1001': input should be less than or equal",
         ),
         ("CONCORD_STREAM_REPLICAS", "2", "CONCORD_STREAM_REPLICAS cannot be '2': input should be 1, 3 or 5"),
         ("CONCORD_LOG_LEVEL", "loud", "CONCORD_LOG_LEVEL cannot be 'loud'"),
