@@ -1,1 +1,193 @@
-"""What notifications says and hears."""
+"""What notifications says and hears: subscriptions, what subscribers receive, and the log of who was told what.
+
+A notice is thin: what happened, to which network, and why the reader was told. Who wants to know more asks the service
+it happened in, where the rules of that service say what may be seen.
+"""
+
+from typing import ClassVar, Literal
+
+from pydantic import BaseModel, Field, model_validator
+
+from shared.contracts.membership import Region
+from shared.contracts.message import MAJOR, Command, Delivery, Event, Id, Line, Moment, Principal, Query, Role
+
+Topic = Literal["membership", "steering", "decisions", "meetings", "benchmark"]
+Channel = Literal["nats"]
+Standing = Literal["representative", "steward", "steering-member", "data-steward"]
+"""What somebody is to a network or an organisation; membership and benchmark decide who is what."""
+
+DeliveryState = Literal["waiting", "published"]
+"""``waiting`` is durable in the store and not yet confirmed by the stream; ``published`` is there for the subscriber."""
+
+
+def delivery_subject(subscriber: str, topic: str) -> str:
+    """Where a subscriber receives what it is told about a topic. Pass ``"*"`` for the subscription to all of them."""
+    return f"notifications.{MAJOR}.delivery.{subscriber}.{topic}"
+
+
+# Subscriptions ------------------------------------------------------------------------------------------------------
+
+
+class Subscribe(Command):
+    """Subscribes whoever sends it to a topic: all of it, or only what fits every limit given.
+
+    Without limits it also takes back an earlier unsubscribing from the whole topic.
+    """
+
+    topic: Topic
+    network: Id | None = Field(default=None, description="only what concerns this network")
+    region: Region | None = Field(default=None, description="only what concerns a network of this region")
+    role: Standing | None = Field(
+        default=None, description="only what concerns a network or organisation in which the subscriber has this role"
+    )
+    channel: Channel = "nats"
+
+
+class Unsubscribe(Command):
+    """Ends one subscription, or with ``topic`` everything about it: what comes by default to a role as well."""
+
+    subscription: Id | None = None
+    topic: Topic | None = None
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> "Unsubscribe":
+        if (self.subscription is None) == (self.topic is None):
+            raise ValueError("either subscription, to end one, or topic, to end everything about it")
+        return self
+
+
+class SubscriptionMade(Event):
+    """A principal wants to hear of a topic, within the limits given."""
+
+    key = "subscriber"
+    subscriber: Principal
+    subscription: Id
+    topic: Topic
+    network: Id | None
+    region: Region | None
+    role: Standing | None
+    channel: Channel
+
+
+class SubscriptionEnded(Event):
+    """A subscription is over."""
+
+    key = "subscriber"
+    subscriber: Principal
+    subscription: Id
+    topic: Topic
+
+
+class TopicMuted(Event):
+    """A principal is no longer told of a topic by default."""
+
+    key = "subscriber"
+    subscriber: Principal
+    topic: Topic
+
+
+class TopicUnmuted(Event):
+    """A principal is told of a topic by default again."""
+
+    key = "subscriber"
+    subscriber: Principal
+    topic: Topic
+
+
+# What subscribers receive -------------------------------------------------------------------------------------------
+
+
+class Notice(Delivery):
+    """Something happened that concerns the subscriber.
+
+    The CloudEvents ``subject`` is the subscriber, ``sequence`` counts what it was sent, from 1 without gaps, and
+    ``causationid`` is the id of the event message it tells of.
+    """
+
+    topic: Topic
+    sentence: str = Field(description="what happened, for a person to read; nothing sensitive in it")
+    event: str = Field(description="the CloudEvents type of the event message it tells of")
+    about: str = Field(description="the id of what it happened to; ask the owning service for more")
+    network: Id | None = Field(description="the network it happened in, where it happened in one")
+    happened_at: Moment
+    why: tuple[str, ...] = Field(description="why you received this, one reason a line, from the nearest to the last")
+
+
+# Questions ----------------------------------------------------------------------------------------------------------
+
+
+class SubscriptionView(BaseModel, frozen=True):
+    """One subscription."""
+
+    id: Id
+    topic: Topic
+    network: Id | None
+    region: Region | None
+    role: Standing | None
+    channel: Channel
+    since: Moment
+
+
+class DefaultView(BaseModel, frozen=True):
+    """What somebody is told without having asked: by which role, and of which topics, muted ones left out."""
+
+    role: Standing
+    network: Id | None = Field(description="the network in which the role is held; none for a data steward")
+    network_name: str | None
+    topics: tuple[Topic, ...]
+
+
+class SubscriptionPage(BaseModel, frozen=True):
+    """Everything that decides what one principal is told."""
+
+    subscriptions: tuple[SubscriptionView, ...] = Field(description="in the order they were made")
+    by_default: tuple[DefaultView, ...]
+    muted: tuple[Topic, ...] = Field(description="topics of which nothing comes by default")
+
+
+class ListSubscriptions(Query[SubscriptionPage]):
+    """Lists what whoever asks is told: subscriptions, what comes by default, and what was muted."""
+
+
+class DeliveryView(BaseModel, frozen=True):
+    """Who was told what, when, by which channel, and what became of it."""
+
+    subscriber: Principal
+    sequence: int = Field(description="its place among everything this subscriber was sent")
+    topic: Topic
+    sentence: Line
+    event: str
+    event_id: str
+    about: str
+    network: Id | None
+    told_at: Moment
+    channel: Channel
+    state: DeliveryState
+    why: tuple[str, ...]
+
+
+class DeliveryPage(BaseModel, frozen=True):
+    """Deliveries, the latest first."""
+
+    deliveries: tuple[DeliveryView, ...]
+    next: str | None = Field(description="give it as `after` for the next page; none on the last")
+
+
+class ListDeliveries(Query[DeliveryPage]):
+    """Lists what whoever asks was told, the latest first."""
+
+    topic: Topic | None = None
+    limit: int = Field(default=50, ge=1, le=500)
+    after: str | None = Field(default=None, max_length=200, description="`next` of the page before")
+
+
+class ListAllDeliveries(Query[DeliveryPage]):
+    """Lists who was told what, the latest first; of everybody, or of those that fit every filter given."""
+
+    roles: ClassVar[tuple[Role, ...]] = ("operator",)
+
+    subscriber: Principal | None = None
+    topic: Topic | None = None
+    event_id: str | None = Field(default=None, max_length=256, description="the id of the event message told of")
+    limit: int = Field(default=50, ge=1, le=500)
+    after: str | None = Field(default=None, max_length=200, description="`next` of the page before")
