@@ -102,8 +102,8 @@ class RegisterOrganisation(Command):
     roles: ClassVar[tuple[Role, ...]] = ("operator",)
 
     key: OrganisationKey
-    organisation_name: Line
-    organisation_type: OrganisationType
+    name: Line
+    type: OrganisationType
     abbreviation: Line | None = None
     nation: Nation | None = None
     region: Region | None = None
@@ -155,8 +155,8 @@ class OrganisationRegistered(Event):
     key = "organisation"
     organisation: Id
     slug: OrganisationKey = Field(description="its key in the register")
-    organisation_name: Line
-    organisation_type: OrganisationType
+    name: Line
+    type: OrganisationType
     format: str | None = Field(description="what the register calls its kind, in the register's words")
     abbreviation: str | None
     nation: Nation | None
@@ -197,7 +197,7 @@ class UmbrellaRules(BaseModel, frozen=True, extra="forbid"):
 class RegisterNetwork(Command):
     """Registers a staff network, or with ``umbrella`` a network of networks. Whoever sends it is its steward."""
 
-    network_name: Line
+    name: Line
     reach: Reach
     organisation: Id | None = Field(default=None, description="its home organisation")
     parent: Id | None = Field(default=None, description="the network it stands under, which must reach further")
@@ -212,7 +212,7 @@ class NetworkRegistered(Event):
 
     key = "network"
     network: Id
-    network_name: Line
+    name: Line
     reach: Reach
     organisation: Id | None
     parent: Id | None
@@ -299,7 +299,7 @@ class MemberNetworkAdmitted(Event):
     membership: Id
     umbrella: Id
     network: Id
-    network_name: Line
+    name: Line
     reach: Reach
     organisation: Id | None
     office: Office | None
@@ -330,7 +330,7 @@ class OpenWorkStream(Command):
     """Opens a work stream of an umbrella network. Sent by its steward or one of its steering group."""
 
     network: Id = Field(description="the umbrella network")
-    work_stream_name: Line
+    name: Line
 
 
 class CloseWorkStream(Command):
@@ -367,7 +367,7 @@ class WorkStreamOpened(Event):
     group: Id
     network: Id
     work_stream: Id
-    work_stream_name: Line
+    name: Line
 
 
 class WorkStreamClosed(Event):
@@ -377,7 +377,7 @@ class WorkStreamClosed(Event):
     group: Id
     network: Id
     work_stream: Id
-    work_stream_name: Line
+    name: Line
 
 
 class SteeringMemberAppointed(Event):
@@ -433,7 +433,11 @@ class TakePosition(Command):
     proposal: Id
     network: Id = Field(description="the network whose one voice this is")
     position: Position
-    reason: Text | None = Field(default=None, description="required for every position but consent")
+    reason: Text | None = Field(
+        default=None,
+        description="required for every position but consent; the more networks are asked, the shorter it must be, "
+        "since the outcome carries every reason",
+    )
 
 
 class AmendProposal(Command):
@@ -577,7 +581,7 @@ class OrganisationPage(BaseModel, frozen=True):
 class ListOrganisations(Query[OrganisationPage]):
     """Lists organisations by key, all or those that fit every filter given."""
 
-    organisation_type: OrganisationType | None = None
+    type: OrganisationType | None = None
     nation: Nation | None = None
     region: Region | None = None
     parent: Id | None = Field(default=None, description="those that belong to this organisation")
@@ -726,12 +730,12 @@ class ListProposals(Query[ProposalPage]):
 
 
 class VoiceView(BaseModel, frozen=True):
-    """One network's voice on a proposal: where it stands, and everything it said before."""
+    """One network's voice on a proposal."""
 
     network: Id
     name: str
     stance: Stance | None = Field(description="none while it has not spoken on the present wording")
-    earlier: tuple[Stance, ...] = Field(description="oldest first")
+    earlier: int = Field(description="how many times it spoke before, on this wording or others")
 
 
 class Decision(BaseModel, frozen=True):
@@ -768,3 +772,16 @@ class ShowProposal(Query[ProposalView]):
     """Shows one proposal with every network's position and, once decided, the outcome."""
 
     proposal: Id
+
+
+class VoiceHistory(BaseModel, frozen=True):
+    """Everything one network said on a proposal, oldest first."""
+
+    stances: tuple[Stance, ...]
+
+
+class ShowVoice(Query[VoiceHistory]):
+    """Shows everything a network said on a proposal, with the reasons it gave at the time."""
+
+    proposal: Id
+    network: Id
