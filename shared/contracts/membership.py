@@ -77,7 +77,7 @@ Share = Annotated[
 ]
 
 
-class Office(BaseModel, frozen=True, extra="forbid"):
+class Office(BaseModel, frozen=True):
     """Where people set out from to a meeting: the place of an office, never of a home."""
 
     place: Line = Field(description="town or city")
@@ -91,6 +91,10 @@ class Office(BaseModel, frozen=True, extra="forbid"):
         if nation_of(self.region) != self.nation:
             raise ValueError(f"the region {self.region} lies in {nation_of(self.region)}, not in {self.nation}")
         return self
+
+
+class GivenOffice(Office, frozen=True, extra="forbid"):
+    """An office as a command gives it: a field nobody knows is an error there."""
 
 
 # Organisations ------------------------------------------------------------------------------------------------------
@@ -181,7 +185,7 @@ class OrganisationChanged(OrganisationRegistered):
 # Networks and their members -----------------------------------------------------------------------------------------
 
 
-class UmbrellaRules(BaseModel, frozen=True, extra="forbid"):
+class UmbrellaRules(BaseModel, frozen=True):
     """What makes a network an umbrella: who may become a member, and how its members decide."""
 
     eligible: tuple[OrganisationType, ...] = Field(
@@ -194,6 +198,10 @@ class UmbrellaRules(BaseModel, frozen=True, extra="forbid"):
     )
 
 
+class GivenUmbrellaRules(UmbrellaRules, frozen=True, extra="forbid"):
+    """Umbrella rules as a command gives them: a field nobody knows is an error there."""
+
+
 class RegisterNetwork(Command):
     """Registers a staff network, or with ``umbrella`` a network of networks. Whoever sends it is its steward."""
 
@@ -201,10 +209,10 @@ class RegisterNetwork(Command):
     reach: Reach
     organisation: Id | None = Field(default=None, description="its home organisation")
     parent: Id | None = Field(default=None, description="the network it stands under, which must reach further")
-    office: Office | None = Field(
+    office: GivenOffice | None = Field(
         default=None, description="where its people set out from; left out, the place of its home organisation"
     )
-    umbrella: UmbrellaRules | None = None
+    umbrella: GivenUmbrellaRules | None = None
 
 
 class NetworkRegistered(Event):
@@ -228,7 +236,7 @@ class AppointRepresentative(Command):
     network: Id
     person: Id = Field(description="opaque id of the person")
     principal: Principal = Field(description="the credentials the person will speak with")
-    office: Office | None = Field(
+    office: GivenOffice | None = Field(
         default=None, description="the office the person sets out from; left out, the network's own"
     )
 

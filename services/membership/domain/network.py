@@ -1,0 +1,205 @@
+"""Networks, where they stand under one another, and who speaks for them."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from pydantic import BaseModel
+
+from services.membership.domain.organisation import Organisation
+from shared.contracts.membership import (
+    AppointRepresentative,
+    NetworkRegistered,
+    Office,
+    Reach,
+    RegisterNetwork,
+    RepresentativeAppointed,
+    RepresentativeStoodDown,
+    StandDownRepresentative,
+    UmbrellaRules,
+)
+from shared.contracts.message import Event
+from shared.refusal import Refusal
+
+REACHES: Final[tuple[Reach, ...]] = ("local", "regional", "national")
+"""From near to far. A network stands only under one that reaches further, so no circle can come about."""
+
+
+class Representative(BaseModel, frozen=True):
+    """A person who speaks for a network. Neither grade nor job is kept: they must not matter."""
+
+    principal: str
+    office: Office | None
+
+
+class Network(BaseModel, frozen=True):
+    """One network. An umbrella has rules and a steering group; whoever registered a network is its steward."""
+
+    id: str
+    name: str
+    reach: Reach
+    organisation: str | None
+    parent: str | None
+    office: Office | None
+    umbrella: UmbrellaRules | None
+    steering_group: str | None
+    steward: str
+    representatives: Mapping[str, Representative] = {}
+
+
+def represents(network: Network, principal: str) -> str | None:
+    """The id of the person who speaks for the network with these credentials, if there is one."""
+    return next((person for person, who in network.representatives.items() if who.principal == principal), None)
+
+
+def acts_for(network: Network, principal: str) -> bool:
+    """Whether a principal may act in the network's name: its steward or a representative."""
+    return principal == network.steward or represents(network, principal) is not None
+
+
+def register(
+    command: RegisterNetwork,
+    principal: str,
+    *,
+    network_id: str,
+    group_id: str,
+    organisation: Organisation | None,
+    parent: Network | None,
+) -> list[Event] | Refusal:
+    """Registers a network. ``organisation`` and ``parent`` are what the command names, where they exist.
+
+    ``group_id`` becomes the id of the steering group if the network is an umbrella.
+    """
+    if command.organisation is None and command.parent is None:
+        return Refusal(
+            code="network-without-home",
+            sentence=f"{command.name} has neither a home organisation nor a parent network; give at least one of them.",
+            field="organisation",
+        )
+    if command.organisation is not None and organisation is None:
+        return Refusal(
+            code="organisation-unknown",
+            sentence=f"No organisation has the id {command.organisation}; find its id with find-organisation.",
+            field="organisation",
+        )
+    if command.parent is not None:
+        if parent is None:
+            return Refusal(
+                code="network-unknown",
+                sentence=f"No network has the id {command.parent}; list-networks shows those there are.",
+                field="parent",
+            )
+        if REACHES.index(parent.reach) <= REACHES.index(command.reach):
+            return Refusal(
+                code="parent-reaches-no-further",
+                sentence=f"A {command.reach} network cannot stand under {parent.name}, which is {parent.reach}: "
+                "a local network stands under a regional or national one, a regional under a national one.",
+                field="parent",
+                data={"reach": command.reach, "parent_reach": parent.reach},
+            )
+    return [
+        NetworkRegistered(
+            network=network_id,
+            name=command.name,
+            reach=command.reach,
+            organisation=command.organisation,
+            parent=command.parent,
+            office=command.office or _office_of(organisation),
+            umbrella=command.umbrella,
+            steering_group=group_id if command.umbrella else None,
+            steward=principal,
+        )
+    ]
+
+
+def _office_of(organisation: Organisation | None) -> Office | None:
+    if organisation is None:
+        return None
+    place, region, nation = organisation.place, organisation.region, organisation.nation
+    latitude, longitude = organisation.latitude, organisation.longitude
+    if place and region and nation and latitude is not None and longitude is not None:
+        return Office(place=place, region=region, nation=nation, latitude=latitude, longitude=longitude)
+    return None
+
+
+def appoint_representative(
+    network: Network | None, command: AppointRepresentative, principal: str
+) -> list[Event] | Refusal:
+    """Lets one more person speak for a network."""
+    if network is None:
+        return unknown(command.network)
+    if not acts_for(network, principal):
+        return Refusal(
+            code="not-of-this-network",
+            sentence=f"{principal} cannot appoint a representative of {network.name}: "
+            "its steward or one of its representatives does.",
+        )
+    if command.person in network.representatives:
+        return Refusal(
+            code="represents-already",
+            sentence=f"The person {command.person} speaks for {network.name} already.",
+            field="person",
+        )
+    if represents(network, command.principal):
+        return Refusal(
+            code="credentials-taken",
+            sentence=f"{command.principal} speaks for {network.name} as another person already; "
+            "each person has credentials of their own.",
+            field="principal",
+        )
+    return [
+        RepresentativeAppointed(
+            network=network.id,
+            person=command.person,
+            principal=command.principal,
+            office=command.office or network.office,
+        )
+    ]
+
+
+def stand_down_representative(
+    network: Network | None, command: StandDownRepresentative, principal: str
+) -> list[Event] | Refusal:
+    """A person no longer speaks for a network."""
+    if network is None:
+        return unknown(command.network)
+    representative = network.representatives.get(command.person)
+    if representative is None:
+        return Refusal(
+            code="not-a-representative",
+            sentence=f"The person {command.person} does not speak for {network.name}, so cannot stand down.",
+            field="person",
+        )
+    if principal not in (representative.principal, network.steward):
+        return Refusal(
+            code="not-theirs-to-stand-down",
+            sentence=f"{principal} cannot stand that person down: "
+            f"only the person and the steward of {network.name} may.",
+        )
+    return [RepresentativeStoodDown(network=network.id, person=command.person, principal=representative.principal)]
+
+
+def unknown(network: str, field: str = "network") -> Refusal:
+    """No network has this id."""
+    return Refusal(
+        code="network-unknown",
+        sentence=f"No network has the id {network}; list-networks shows those there are.",
+        field=field,
+    )
+
+
+def evolve(network: Network | None, event: Event) -> Network:
+    """Applies what happened to a network."""
+    match event, network:
+        case NetworkRegistered(), None:
+            fields = event.model_dump(exclude={"network", "office", "umbrella"})
+            return Network(id=event.network, office=event.office, umbrella=event.umbrella, **fields)
+        case RepresentativeAppointed(), Network():
+            newcomer = Representative(principal=event.principal, office=event.office)
+            return _with(network, {**network.representatives, event.person: newcomer})
+        case RepresentativeStoodDown(), Network():
+            return _with(network, {p: who for p, who in network.representatives.items() if p != event.person})
+    raise TypeError(f"{event.wire.type} does not happen to {network}")
+
+
+def _with(network: Network, representatives: Mapping[str, Representative]) -> Network:
+    return network.model_copy(update={"representatives": representatives})
