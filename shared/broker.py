@@ -25,6 +25,7 @@ from shared.identity import inbox_prefix
 RECONNECT_WAIT = 0.5
 """Seconds between two attempts to reach the server; there is no last attempt."""
 CONNECT_TIMEOUT = 5
+FLUSH_TIMEOUT = 10
 PING_INTERVAL = 20
 """Seconds between two pings; after two without an answer the connection counts as lost."""
 
@@ -91,6 +92,7 @@ class Connection(Client):
                     reconnect_time_wait=RECONNECT_WAIT,  # type: ignore[arg-type]  # declared int, used in a sleep
                     connect_timeout=CONNECT_TIMEOUT,
                     ping_interval=PING_INTERVAL,
+                    flush_timeout=FLUSH_TIMEOUT,
                     error_cb=self._on_first_error if patience is not None else self._on_error,
                     disconnected_cb=self._on_disconnected,
                     reconnected_cb=self._on_connected,
@@ -119,8 +121,16 @@ class Connection(Client):
         else:
             await super().close()
 
+    async def flush(self, timeout: int = FLUSH_TIMEOUT) -> None:  # noqa: ASYNC109  the client's own signature
+        """Returns when the server has taken in everything sent so far.
+
+        The client's own flush writes its ping ahead of what still waits to be written, so its answer says nothing.
+        """
+        await self._flush_pending(force_flush=True)
+        await super().flush(timeout)
+
     async def forbidden(self, subject: str) -> None:
-        """Returns when the server forbids a publish to this subject."""
+        """Returns when the server forbids to publish, or to subscribe, to this subject."""
         told = asyncio.get_running_loop().create_future()
         waiting = self._forbidden[subject.lower()]  # the client hands on what the server says in lower case
         waiting.append(told)

@@ -34,7 +34,7 @@ LOCK_TIMEOUT = 5.0
 
 
 class Moment(TypeDecorator[datetime]):
-    """An instant, UTC in and out. SQLite keeps no zone, so it is taken off on the way in and put back on the way out."""
+    """An instant, UTC in and out. SQLite keeps no zone: it is taken off on the way in and put back on the way out."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
@@ -47,7 +47,7 @@ class Moment(TypeDecorator[datetime]):
         value = value.astimezone(UTC)
         return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
 
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
@@ -106,14 +106,12 @@ def writing(engine: Engine) -> Iterator[Connection]:
 def reading(engine: Engine) -> Iterator[Connection]:
     """One transaction that only reads, from one consistent state, and never waits for the writer."""
     with engine.connect() as connection:
-        if engine.dialect.name == "sqlite":
-            with connection.begin():
+        if engine.dialect.name != "sqlite":
+            connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+        with connection.begin():
+            if engine.dialect.name == "sqlite":
                 connection.exec_driver_sql("BEGIN")
-                yield connection
-        else:
-            connection = connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-            with connection.begin():
-                yield connection
+            yield connection
 
 
 def store_in_trouble(error: Exception) -> bool:
@@ -141,9 +139,10 @@ def upsert(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any
 
 
 def lock_counters(connection: Connection, table: Table, column: str, keys: Collection[str]) -> dict[str, int]:
-    """The counters of ``keys``, made at 0 where missing, and locked until the commit. ``table`` has ``key`` and ``column``.
+    """The counters of ``keys``, made at 0 where missing, and locked until the commit.
 
-    Making them first is what lets two replicas that meet a key for the first time wait for each other.
+    ``table`` has the columns ``key`` and ``column``. Making the rows first is what lets two replicas that meet a key
+    for the first time wait for each other.
     """
     if not keys:
         return {}
@@ -151,4 +150,4 @@ def lock_counters(connection: Connection, table: Table, column: str, keys: Colle
     if connection.dialect.name != "sqlite":  # SQLite has one writer: whoever is here holds every lock there is
         upsert(connection, table, [{"key": key, column: 0} for key in ordered], replace=False)
     found = select(table.c.key, table.c[column]).where(table.c.key.in_(ordered)).order_by(table.c.key).with_for_update()
-    return dict.fromkeys(ordered, 0) | {key: value for key, value in connection.execute(found)}
+    return dict.fromkeys(ordered, 0) | {row[0]: row[1] for row in connection.execute(found)}

@@ -123,7 +123,7 @@ _READING_STREAMS = (
 
 
 def _service(service: str, inbox: str) -> Permissions:
-    streams = [service.upper()]
+    streams = [service.upper(), "INBOUND-REFUSED"]
     published = [f"{service}.{MAJOR}.event.>"]
     if service == "notifications":
         streams.append(DELIVERIES)

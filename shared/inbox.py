@@ -1,8 +1,8 @@
 """What has been handled already, so that nothing is handled twice, and what has to wait for its turn.
 
 A command or inbound message is known by its id for as long as its sender could repeat it. An event of another service
-is known by its place: ``sequence`` counts from 1 for each aggregate, so one number per aggregate says which were handled,
-and for ever. One that comes too early is parked until those before it have been handled.
+is known by its place: ``sequence`` counts from 1 for each aggregate, so one number per aggregate says which were
+handled, and for ever. One that comes too early is parked until those before it have been handled.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -93,7 +93,8 @@ def next_in_turn(connection: Connection, keys: Collection[str]) -> Sequence[Row[
 
 def first_parked(connection: Connection, key: str) -> int | None:
     """The lowest sequence of an aggregate that waits."""
-    return connection.execute(select(func.min(PARKED.c.sequence)).where(PARKED.c.key == key)).scalar_one()
+    first: int | None = connection.execute(select(func.min(PARKED.c.sequence)).where(PARKED.c.key == key)).scalar_one()
+    return first
 
 
 def unpark(connection: Connection, places: Collection[tuple[str, int]]) -> None:
@@ -105,6 +106,18 @@ def unpark(connection: Connection, places: Collection[tuple[str, int]]) -> None:
         connection.execute(
             statement, [{"gone_key": key, "gone_sequence": sequence} for key, sequence in sorted(places)]
         )
+
+
+def cursor_key(service: str, aggregate: str) -> str:
+    """What the cursor of a service's aggregate is called."""
+    return f"/concord/{service} {aggregate}"
+
+
+def count_behind(connection: Connection, subject: str) -> int:
+    """How many events wait behind the one with this subject."""
+    service, _, _, _, aggregate = subject.split(".")
+    mine = PARKED.c.key == cursor_key(service, aggregate)
+    return connection.scalar(select(func.count()).select_from(PARKED).where(mine)) or 0
 
 
 def count_parked(connection: Connection) -> int:

@@ -84,6 +84,7 @@ class Loop:
         self.trouble: str | None = None
         self.on_messages: Callable[[], None] = lambda: None
         self.on_tasks: Callable[[], None] = lambda: None
+        self.on_settled: Callable[[], None] = lambda: None
 
     # ---- in ----------------------------------------------------------------------------------------------------
 
@@ -92,6 +93,7 @@ class Loop:
         if isinstance(arrival.problem, Refusal) and arrival.kind == "command":
             if arrival.settle:  # could not be read, so there is nothing to keep
                 arrival.settle(_reply(arrival.problem))
+                self.on_settled()
             return
         self._arrivals.append(arrival)
         if len(self._arrivals) >= 4 * self._batch_size:
@@ -187,6 +189,7 @@ class Loop:
         for arrival, reply in zip(arrivals, committed.replies, strict=True):
             if arrival.settle:
                 arrival.settle(reply)
+        self.on_settled()
         for call in calls:
             if call.future.done():  # its caller was cancelled meanwhile
                 continue
@@ -363,7 +366,7 @@ class Together:
         """An event: handled in its turn, passed over if it had its turn, parked if it comes too early."""
         if arrival.envelope is None:
             raise _as_exception(arrival)
-        key, sequence = arrival.cursor, arrival.envelope.sequence or 0
+        key, sequence = arrival.cursor, arrival.sequence
         if key not in self._cursors:  # of a dead letter that is replayed
             self._cursors |= inbox.cursors(self._connection, [key])
         last = self._cursors[key]
@@ -432,7 +435,7 @@ class Together:
     def _pass_over(self, subject: str) -> None:
         """Gives up an event: what waited behind it goes on, or, where nothing does yet, the next one will."""
         service, _, _, _, aggregate = subject.split(".")
-        key = f"/concord/{service} {aggregate}"
+        key = inbox.cursor_key(service, aggregate)
         self._cursors |= inbox.cursors(self._connection, [key])
         first = inbox.first_parked(self._connection, key)
         self._cursors[key] = self.moved[key] = self._cursors[key] + 1 if first is None else first - 1
@@ -451,13 +454,8 @@ class Together:
                 for (key, sequence), a in self._early.items()
             ],
         )  # fmt: skip
-        inbox.unpark(self._connection, [_parked_place(a) for a in arrivals if a.parked])
+        inbox.unpark(self._connection, [(a.cursor, a.sequence) for a in arrivals if a.parked])
         tasks.finish(self._connection, [a.message.task for a in arrivals if a.kind == "task"])
-
-
-def _parked_place(arrival: Arrival) -> tuple[str, int]:
-    assert arrival.envelope is not None
-    return arrival.cursor, arrival.envelope.sequence or 0
 
 
 def _bury(connection: Connection, arrival: Arrival, error: Exception, now: datetime) -> bytes | None:
@@ -472,7 +470,7 @@ def _bury(connection: Connection, arrival: Arrival, error: Exception, now: datet
     )  # fmt: skip
     fault_point("after-dead-letter")
     if arrival.parked:
-        inbox.unpark(connection, [_parked_place(arrival)])
+        inbox.unpark(connection, [(arrival.cursor, arrival.sequence)])
     if arrival.kind == "timer":
         timers.write(connection, {(arrival.message.name, arrival.message.key): None})
     elif arrival.kind == "task":

@@ -1,4 +1,4 @@
-"""Messages decided but not yet known to be in a stream. Written in the transaction of their effect, published by the relay.
+"""Messages decided but not yet known to be in a stream: written with their effect, published by the relay.
 
 Rows stay for a retention time after they were sent, so that a stream that lost its tail can be rebuilt from them.
 """
@@ -73,7 +73,7 @@ def count_unsent(connection: Connection) -> int:
 
 
 def mark_sent(connection: Connection, positions: Sequence[int], at: datetime) -> None:
-    """Notes that the stream confirmed these rows. A list, not a range: another replica may commit inside a range later."""
+    """Notes that the stream confirmed these rows. By list: another replica may yet commit inside a range."""
     if positions:
         connection.execute(update(OUTBOX).where(OUTBOX.c.position.in_(positions)).values(sent_at=at))
 

@@ -1,4 +1,4 @@
-"""What a service hears, and which function handles it: the register that ``handlers.py`` fills with ``@on.command(…)``."""
+"""What a service hears and which function handles it: the register that ``handlers.py`` fills."""
 
 import json
 from collections.abc import Callable, Iterable, Mapping
@@ -14,7 +14,7 @@ from shared.contracts.platform import Done
 from shared.refusal import Refusal
 from shared.tasks import Effect, Retries, TaskKind, TaskOutcome
 from shared.timers import Timer
-from shared.unit_of_work import Place, Reader, Work
+from shared.unit_of_work import Place
 
 Kind = Literal["command", "event", "inbound", "timer", "task"]
 
@@ -57,8 +57,8 @@ class Received:
 class Arrival:
     """A message that has been read and is to be handled.
 
-    ``key`` is what makes it the same message when it comes again. ``problem`` is why it could not be read. ``settle`` is called with the reply after the commit.
-    ``parked`` says that it waited in the store for its turn.
+    ``key`` is what makes it the same message when it comes again. ``problem`` is why it could not be read. ``settle``
+    is called with the reply after the commit. ``parked`` says that it waited in the store for its turn.
     """
 
     kind: Kind
@@ -77,8 +77,14 @@ class Arrival:
     @property
     def cursor(self) -> str:
         """The aggregate an event happened to, told apart from those of other services."""
-        assert self.envelope is not None
+        if self.envelope is None:
+            raise LookupError(f"{self.received.subject} has no place in the order of anything")
         return f"{self.envelope.source} {self.envelope.subject}"
+
+    @property
+    def sequence(self) -> int:
+        """The place of an event in the order of its aggregate, from 1."""
+        return (self.envelope.sequence if self.envelope else None) or 0
 
 
 def _read_internal(received: Received) -> Timer | TaskOutcome:
@@ -106,21 +112,15 @@ class Surface:
         for contract in (platform.ReplayDeadLetter, platform.DiscardDeadLetter):
             self.commands[contract.wire.name] = Handler(_carried_out_by_the_loop, contract)
 
-    def command(
-        self, contract: type[C], loads: Callable[[C], Iterable[Place]] = lambda _: ()
-    ) -> Register:
+    def command(self, contract: type[C], loads: Callable[[C], Iterable[Place]] = lambda _: ()) -> Register:
         """Handles a command; ``loads`` names the aggregates it will need, so that a batch loads them together."""
         return self._add(self.commands, contract.wire.name, contract, loads)
 
-    def event(
-        self, contract: type[E], loads: Callable[[E], Iterable[Place]] = lambda _: ()
-    ) -> Register:
+    def event(self, contract: type[E], loads: Callable[[E], Iterable[Place]] = lambda _: ()) -> Register:
         """Handles another service's event. Those nobody handles are passed over, in order."""
         return self._add(self.events, contract.wire.type, contract, loads)
 
-    def inbound(
-        self, contract: type[I], loads: Callable[[I], Iterable[Place]] = lambda _: ()
-    ) -> Register:
+    def inbound(self, contract: type[I], loads: Callable[[I], Iterable[Place]] = lambda _: ()) -> Register:
         """Handles what another system published; a refusal is told to its publisher."""
         return self._add(self.inbound_messages, contract.wire.name, contract, loads)
 
@@ -128,9 +128,7 @@ class Surface:
         """Answers a query, from a consistent state and beside the loop. It may answer with a Refusal."""
         return self._add(self.queries, contract.wire.name, contract, lambda _: ())
 
-    def timer(
-        self, name: str, loads: Callable[[Timer], Iterable[Place]] = lambda _: ()
-    ) -> Register:
+    def timer(self, name: str, loads: Callable[[Timer], Iterable[Place]] = lambda _: ()) -> Register:
         """Handles the timers of this name as they fall due."""
         return self._add(self.timers, name, None, loads)
 

@@ -6,12 +6,14 @@ outcome. A crash lets the lease lapse, and the task is done again.
 """
 
 import asyncio
+import importlib
 import json
 import random
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Protocol
 
 import structlog
@@ -157,7 +159,7 @@ class Runner:
         self._woken.set()
 
     async def run(self) -> None:
-        """Claims and works until cancelled; what is at work then is dropped, and claimed again when its lease lapses."""
+        """Claims and works until cancelled; what is at work then is claimed again when its lease lapses."""
         if not self._kinds:
             return
         try:
@@ -185,7 +187,7 @@ class Runner:
                 continue  # our own, whose lease lapsed while we were still at it
             work = asyncio.create_task(self._do(row, self._kinds[row.name]))
             self._at_work[row.id] = work
-            work.add_done_callback(lambda _, task=row.id: self._at_work.pop(task, None))
+            work.add_done_callback(partial(self._done, row.id))
 
     async def _do(self, row: Row[Any], kind: TaskKind) -> None:
         attempts = row.attempts + 1
@@ -218,6 +220,10 @@ class Runner:
         finally:
             keep_alive.cancel()
 
+    def _done(self, task: str, _: asyncio.Task[None]) -> None:
+        self._at_work.pop(task, None)
+        self._woken.set()
+
     async def _hold(self, task: str) -> None:
         while True:
             await asyncio.sleep(LEASE.total_seconds() / 3)
@@ -247,8 +253,6 @@ async def run_in_process(run: str, args: Mapping[str, Any]) -> Any:
 
 def main() -> None:
     """What a task's process runs."""
-    import importlib
-
     module, function = sys.argv[1].split(":")
     result = getattr(importlib.import_module(module), function)(json.load(sys.stdin))
     json.dump(result, sys.stdout)

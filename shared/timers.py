@@ -54,4 +54,5 @@ def write(connection: Connection, changes: Mapping[tuple[str, str], Timer | None
 
 def next_due(connection: Connection) -> datetime | None:
     """When the next timer falls due."""
-    return connection.execute(select(func.min(TIMERS.c.due_at))).scalar_one()
+    next_one: datetime | None = connection.execute(select(func.min(TIMERS.c.due_at))).scalar_one()
+    return next_one

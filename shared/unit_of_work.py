@@ -25,6 +25,9 @@ from shared.refusal import Refusal
 from shared.testing.fault_points import fault_point
 from shared.timers import Timer
 
+MAX_MESSAGE_BYTES = cloudevent.MAX_PAYLOAD_BYTES - 4096
+"""What the server takes, less room for headers. A larger one must fail where it is decided, or it stops the relay."""
+
 S = TypeVar("S", bound=BaseModel)
 
 
@@ -265,7 +268,7 @@ class Reader:
     """What a query sees: one consistent state of the store."""
 
     def __init__(self, connection: Connection, now: datetime, principal: str) -> None:
-        self._connection = connection
+        self.connection = connection
         self.now = now
         self.principal = principal
 
@@ -275,11 +278,11 @@ class Reader:
 
     def load_all(self, aggregate: Aggregate[S], ids: Collection[str]) -> dict[str, S]:
         """Those of ``ids`` that exist."""
-        return {id_: state for id_, (state, _) in load(self._connection, aggregate, ids).items()}
+        return {id_: state for id_, (state, _) in load(self.connection, aggregate, ids).items()}
 
     def select(self, statement: Select[Any]) -> Sequence[Row[Any]]:
         """The rows of any select."""
-        return self._connection.execute(statement).all()
+        return self.connection.execute(statement).all()
 
 
 class Work:
@@ -311,9 +314,7 @@ class Work:
     def select(self, statement: Select[Any]) -> Sequence[Row[Any]]:
         """The rows of any select, with everything that earlier messages did, written or still in hand."""
         if self.changes:
-            raise RuntimeError(
-                "select before the first save or put: what this message changes is in no table yet"
-            )
+            raise RuntimeError("select before the first save or put: what this message changes is in no table yet")
         self._batch.flush()
         return self._batch.connection.execute(statement).all()
 
@@ -389,6 +390,8 @@ class Work:
             causationid=self.envelope.id,
             traceparent=self.envelope.traceparent,
         )
+        if len(payload) > MAX_MESSAGE_BYTES:
+            raise ValueError(f"{message.wire.type} has {len(payload)} bytes; a stream takes {MAX_MESSAGE_BYTES}")
         self.changes.messages.append(
             {"id": event_id, "stream": stream, "subject": subject, "aggregate": key, "sequence": sequence,
              "payload": payload, "recorded_at": self.now, "sent_at": None}

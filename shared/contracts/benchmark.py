@@ -28,8 +28,7 @@ WithheldCode = Literal[
     "gives-back-a-withheld-group",
     "too-close-to-another-figure",
     "fewer-than-ten-answers",
-    "suppressed-at-source",
-    "not-asked",
+    "no-score",
     "gives-back-a-withheld-answer",
 ]
 

@@ -171,6 +171,7 @@ class PlanningStarted(Event):
     umbrella: Id
     meetings: int
     follows: tuple[Id, ...] = Field(description="the meetings, oldest first, that it carries on from")
+    asked_at: Moment
 
 
 class PlannedMeeting(BaseModel, frozen=True):
@@ -232,7 +233,7 @@ class Certificate(BaseModel, frozen=True):
     not_counted: tuple[Id, ...] = Field(description="member networks of which no office is known")
     verdicts: tuple[VenueVerdict, ...]
     alternative: Alternative | None
-    dates: tuple[Line, ...] = Field(description="for each meeting, why this day, in words")
+    dates: tuple[str, ...] = Field(description="for each meeting, why this day, in words")
 
 
 class MeetingsPlanned(Event):

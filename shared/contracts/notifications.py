@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 from pydantic import BaseModel, Field, model_validator
 
 from shared.contracts.membership import Region
-from shared.contracts.message import MAJOR, Command, Delivery, Event, Id, Line, Moment, Principal, Query, Role
+from shared.contracts.message import MAJOR, Command, Delivery, Event, Id, Moment, Principal, Query, Role
 
 Topic = Literal["membership", "steering", "decisions", "meetings", "benchmark"]
 Channel = Literal["nats"]
@@ -17,7 +17,7 @@ Standing = Literal["representative", "steward", "steering-member", "data-steward
 """What somebody is to a network or an organisation; membership and benchmark decide who is what."""
 
 DeliveryState = Literal["waiting", "published"]
-"""``waiting`` is durable in the store and not yet confirmed by the stream; ``published`` is there for the subscriber."""
+"""``waiting`` is durable in the store and not yet confirmed by the stream; ``published`` is there to be read."""
 
 
 def delivery_subject(subscriber: str, topic: str) -> str:
@@ -36,7 +36,7 @@ class Subscribe(Command):
 
     topic: Topic
     network: Id | None = Field(default=None, description="only what concerns this network")
-    region: Region | None = Field(default=None, description="only what concerns a network of this region")
+    region: Region | None = Field(default=None, description="only what concerns a network whose office is in it")
     role: Standing | None = Field(
         default=None, description="only what concerns a network or organisation in which the subscriber has this role"
     )
@@ -67,6 +67,7 @@ class SubscriptionMade(Event):
     region: Region | None
     role: Standing | None
     channel: Channel
+    made_at: Moment
 
 
 class SubscriptionEnded(Event):
@@ -84,6 +85,7 @@ class TopicMuted(Event):
     key = "subscriber"
     subscriber: Principal
     topic: Topic
+    muted_at: Moment
 
 
 class TopicUnmuted(Event):
@@ -155,7 +157,7 @@ class DeliveryView(BaseModel, frozen=True):
     subscriber: Principal
     sequence: int = Field(description="its place among everything this subscriber was sent")
     topic: Topic
-    sentence: Line
+    sentence: str
     event: str
     event_id: str
     about: str
@@ -167,7 +169,7 @@ class DeliveryView(BaseModel, frozen=True):
 
 
 class DeliveryPage(BaseModel, frozen=True):
-    """Deliveries, the latest first."""
+    """Deliveries: the latest announcement first, those told of it by their handle."""
 
     deliveries: tuple[DeliveryView, ...]
     next: str | None = Field(description="give it as `after` for the next page; none on the last")

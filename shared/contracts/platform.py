@@ -1,4 +1,4 @@
-"""What every service says and hears alike: the reply to a command or query, refusals of inbound messages, dead letters."""
+"""What every service says and hears alike: replies, refusals of inbound messages, health, dead letters."""
 
 from typing import Any, ClassVar, Literal
 

@@ -1,0 +1,122 @@
+"""A continuous pull from a JetStream durable: two requests are always outstanding, so the server never waits for us.
+
+The client's own ``fetch`` asks, waits and asks again, stalls now and then, and loses what arrives between two calls.
+"""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+
+import structlog
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+
+from shared.testing.fault_points import fault_point
+
+REQUESTED_AT_ONCE = 500
+EXPIRES = 30
+"""Seconds after which a request that nothing came for is made anew."""
+HEARTBEAT = 5
+"""Seconds of silence after which the server says that it is still there; after twice that we ask anew."""
+
+log = structlog.get_logger()
+
+
+class Consumer:
+    """Pulls one durable and hands each message on, in order, for as long as there is room for more."""
+
+    def __init__(
+        self,
+        nc: Client,
+        stream: str,
+        durable: str,
+        deliver: Callable[[Msg], None],
+        room: Callable[[], Awaitable[None]],
+        restore: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._nc = nc
+        self._next = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{durable}"
+        self._name = f"{stream}/{durable}"
+        self._deliver = deliver
+        self._room = room
+        self._restore = restore
+        self._subscription: Subscription | None = None
+        self._wanted = 0
+        self._heard = 0.0
+        self._needs_restoring = False
+        self._change = asyncio.Event()
+
+    async def run(self) -> None:
+        """Pulls until cancelled."""
+        loop = asyncio.get_running_loop()
+        try:
+            while True:
+                if self._needs_restoring:
+                    await self._restore()
+                    self._needs_restoring = False
+                if self._subscription is None or loop.time() - self._heard > 2 * HEARTBEAT:
+                    await self._begin_anew()
+                await self._room()
+                while self._wanted <= REQUESTED_AT_ONCE:
+                    await self._request()
+                self._change.clear()
+                try:
+                    async with asyncio.timeout(HEARTBEAT):
+                        await self._change.wait()
+                except TimeoutError:
+                    continue
+        finally:
+            if self._subscription is not None and not self._nc.is_closed:
+                await self._subscription.unsubscribe()
+
+    async def _begin_anew(self) -> None:
+        """A new inbox: what an old request may still bring is not counted against a new one."""
+        if self._subscription is not None:
+            log.warning("no heartbeat from the server; asking anew", durable=self._name)
+            await self._subscription.unsubscribe()
+        self._inbox = self._nc.new_inbox()
+        self._wanted = 0
+        self._heard = asyncio.get_running_loop().time()
+        self._subscription = await self._nc.subscribe(self._inbox, cb=self._arrived, pending_msgs_limit=-1)
+
+    async def _request(self) -> None:
+        wish = {"batch": REQUESTED_AT_ONCE, "expires": EXPIRES * 10**9, "idle_heartbeat": HEARTBEAT * 10**9}
+        self._wanted += REQUESTED_AT_ONCE
+        await self._nc.publish(self._next, json.dumps(wish).encode(), reply=self._inbox)
+
+    async def _arrived(self, message: Msg) -> None:
+        self._heard = asyncio.get_running_loop().time()
+        headers = message.headers
+        if headers and (status := headers.get("Status")) and not message.reply.startswith("$JS.ACK"):
+            self._told(status, headers)
+            return
+        self._wanted -= 1
+        if self._wanted == REQUESTED_AT_ONCE:
+            self._change.set()
+        self._deliver(message)
+
+    def _told(self, status: str, headers: dict[str, str]) -> None:
+        if status == "100":  # a heartbeat
+            return
+        self._wanted = max(0, self._wanted - int(headers.get("Nats-Pending-Messages", 0)))
+        description = headers.get("Description", "")
+        if status in ("404", "503") or (status == "409" and "deleted" in description.lower()):
+            log.error("a durable is gone; declaring it again", durable=self._name, status=status, reason=description)
+            self._needs_restoring = True
+            self._heard = 0.0
+        self._change.set()
+
+
+async def acknowledge(nc: Client, replies: list[str]) -> None:
+    """Tells the server that these messages are handled and durable."""
+    fault_point("before-ack")
+    for reply in replies:
+        await nc.publish(reply, b"+ACK")
+    fault_point("after-ack")
+
+
+def place_of(message: Msg) -> str:
+    """The place of a message in its stream, which every delivery of it shares."""
+    tokens = message.reply.split(".")
+    return tokens[5] if len(tokens) == 9 else tokens[7]

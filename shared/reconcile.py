@@ -1,0 +1,97 @@
+"""Heals a stream from a store: what the outbox says was sent and the stream no longer has is sent again.
+
+A stream loses its tail when its server is restored from an older copy, and everything when it is deleted. Those who
+follow it put what comes late into its place by ``sequence``, and pass over what they have.
+"""
+
+import asyncio
+import json
+from functools import partial
+from uuid import UUID
+
+import structlog
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from sqlalchemy import Connection, Engine, select
+
+from shared import outbox
+from shared.database import reading
+from shared.loop import Loop
+from shared.outbox import OUTBOX
+
+READ_AT_ONCE = 1000
+"""Messages of a stream, or rows of the outbox, that are looked at together."""
+
+TIMEOUT = 10.0
+
+log = structlog.get_logger()
+
+
+async def reconcile(nc: Client, engine: Engine, loop: Loop) -> dict[str, int]:
+    """Marks as unsent whatever a stream has lost; how many messages of each stream. The relay does the rest."""
+    lost: dict[str, int] = {}
+    for stream in await asyncio.to_thread(_streams, engine):
+        present = await _ids_in(nc, stream)
+        lost[stream] = 0
+        after = 0
+        while rows := await asyncio.to_thread(_sent_rows, engine, stream, after):
+            after = rows[-1][0]
+            missing = [id_ for _, id_ in rows if UUID(id_).bytes not in present]
+            if missing:
+                await loop.call(partial(_mark, missing=missing))
+                lost[stream] += len(missing)
+    log.info("compared the outbox with the streams", lost=lost)
+    return lost
+
+
+def _mark(connection: Connection, missing: list[str]) -> None:
+    outbox.mark_unsent(connection, missing)
+
+
+def _streams(engine: Engine) -> list[str]:
+    with reading(engine) as connection:
+        return list(connection.scalars(select(OUTBOX.c.stream).distinct().order_by(OUTBOX.c.stream)))
+
+
+def _sent_rows(engine: Engine, stream: str, after: int) -> list[tuple[int, str]]:
+    sent = (OUTBOX.c.stream == stream, OUTBOX.c.sent_at.is_not(None), OUTBOX.c.position > after)
+    statement = select(OUTBOX.c.position, OUTBOX.c.id).where(*sent).order_by(OUTBOX.c.position).limit(READ_AT_ONCE)
+    with reading(engine) as connection:
+        return [(row.position, row.id) for row in connection.execute(statement)]
+
+
+async def _ids_in(nc: Client, stream: str) -> set[bytes]:
+    """The ids of every message a stream holds, read in batches (ADR-31, direct get)."""
+    found: set[bytes] = set()
+    sequence = 1
+    while True:
+        last, ended = await _read_some(nc, stream, sequence, found)
+        if ended:
+            return found
+        sequence = last + 1
+
+
+async def _read_some(nc: Client, stream: str, sequence: int, found: set[bytes]) -> tuple[int, bool]:
+    inbox = nc.new_inbox()
+    messages: asyncio.Queue[Msg] = asyncio.Queue()
+    subscription = await nc.subscribe(inbox, cb=messages.put)
+    last = sequence - 1
+    try:
+        wish = {"seq": sequence, "batch": READ_AT_ONCE, "next_by_subj": ">"}
+        await nc.publish(f"$JS.API.DIRECT.GET.{stream}", json.dumps(wish).encode(), reply=inbox)
+        while True:
+            async with asyncio.timeout(TIMEOUT):
+                message = await messages.get()
+            headers = message.headers or {}
+            status = headers.get("Status")
+            if status == "404":
+                return last, True
+            if status == "204":  # the end of this batch
+                return last, int(headers.get("Nats-Num-Pending", 0)) == 0
+            if status is not None:
+                raise RuntimeError(f"{stream} cannot be read: {status} {headers.get('Description', '')}")
+            last = int(headers["Nats-Sequence"])
+            if message_id := headers.get("Nats-Msg-Id"):
+                found.add(UUID(message_id).bytes)
+    finally:
+        await subscription.unsubscribe()

@@ -1,0 +1,216 @@
+"""From the outbox into the streams: in order, in atomic batches, again until the stream has confirmed.
+
+One relay at a time for each store (a lease), so that the order of decisions is the order of the stream also with
+replicas. It is woken by the commit, and looks by itself after a start and when it hears nothing.
+"""
+
+import asyncio
+import json
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from datetime import timedelta
+from itertools import groupby
+from typing import Any
+
+import structlog
+import uuid_utils
+from nats import errors
+from nats.aio.client import Client
+from sqlalchemy import Column, Connection, Engine, Row, Table, or_, update
+
+from shared import clock, outbox
+from shared.contracts.cloudevent import STRUCTURED
+from shared.database import LOOP, Key, Moment, reading, upsert
+from shared.loop import Loop
+from shared.testing.fault_points import fault_point
+
+BATCH_SIZE = 500
+"""Messages of one atomic batch; the server takes at most 1000."""
+
+LEASE = timedelta(seconds=10)
+"""How long a relay that went silent keeps others from taking over."""
+
+LOOK_EVERY = 1.0
+"""Seconds after which the relay looks into the outbox without having been woken."""
+
+TIMEOUT = 10.0
+"""Seconds to wait for the stream to confirm; after that nobody knows, and the batch is sent again."""
+
+RETRY_PAUSES = (0.05, 0.2, 1.0)
+
+DUPLICATE_IN_BATCH = 10201
+"""The server's code for a batch that holds a message it has already."""
+
+LEASES = Table(
+    "leases",
+    LOOP,
+    Column("name", Key, primary_key=True),
+    Column("holder", Key),
+    Column("held_until", Moment),
+)
+
+log = structlog.get_logger()
+
+
+class NotConfirmed(Exception):
+    """The stream did not confirm a batch; what became of it is not known, or it was refused."""
+
+    def __init__(self, reason: str, code: int | None = None) -> None:
+        super().__init__(reason)
+        self.code = code
+
+
+def take_lease(connection: Connection, name: str, holder: str) -> bool:
+    """Takes or renews a lease; whether ``holder`` has it now."""
+    now = clock.now()
+    upsert(connection, LEASES, [{"name": name, "holder": None, "held_until": None}], replace=False)
+    free = or_(LEASES.c.holder.is_(None), LEASES.c.holder == holder, LEASES.c.held_until < now)
+    mine = update(LEASES).where(LEASES.c.name == name, free).values(holder=holder, held_until=now + LEASE)
+    return bool(connection.execute(mine).rowcount)
+
+
+def drop_lease(connection: Connection, name: str, holder: str) -> None:
+    """Lets the next one in at once."""
+    mine = (LEASES.c.name == name, LEASES.c.holder == holder)
+    connection.execute(update(LEASES).where(*mine).values(holder=None, held_until=None))
+
+
+class Relay:
+    """Publishes what the loop has committed."""
+
+    def __init__(
+        self, nc: Client, loop: Loop, engine: Engine, reader: Executor, *, batch_size: int = BATCH_SIZE
+    ) -> None:
+        self._nc = nc
+        self._loop = loop
+        self._engine = engine
+        self._reader = reader
+        self._batch_size = batch_size
+        self._holder = str(uuid_utils.uuid7())
+        self._woken = asyncio.Event()
+        self._marking: dict[int, None] = {}  # published, and on the way to being marked as sent
+        self._marks: set[asyncio.Task[None]] = set()
+        self._lease_until = clock.now()
+        self.trouble: str | None = None
+
+    def wake(self) -> None:
+        """Says that something was committed."""
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Relays until cancelled."""
+        attempt = 0
+        while True:
+            self._woken.clear()
+            try:
+                idle = not await self._hold_lease() or not await self._relay_some()
+            except (errors.Error, NotConfirmed, OSError) as error:
+                if self.trouble is None:
+                    log.error("events do not get out; trying again until they do", reason=_said(error))
+                self.trouble = f"events do not get out: {_said(error)}"
+                await asyncio.sleep(RETRY_PAUSES[min(attempt, len(RETRY_PAUSES) - 1)])
+                attempt += 1
+                continue
+            if self.trouble is not None:
+                log.info("events get out again")
+            self.trouble, attempt = None, 0
+            if idle:
+                try:
+                    async with asyncio.timeout(LOOK_EVERY):
+                        await self._woken.wait()
+                except TimeoutError:
+                    continue
+
+    async def finish(self) -> None:
+        """Waits until what was published is marked as sent, and gives up the lease."""
+        await asyncio.gather(*self._marks)
+        await self._loop.call(lambda connection: drop_lease(connection, "relay", self._holder))
+
+    async def _hold_lease(self) -> bool:
+        if self._lease_until - clock.now() < LEASE / 2:
+            held = await self._loop.call(lambda connection: take_lease(connection, "relay", self._holder))
+            if not held:
+                return False
+            self._lease_until = clock.now() + LEASE
+        return True
+
+    async def _relay_some(self) -> bool:
+        if not self._nc.is_connected:
+            raise NotConfirmed("not connected to NATS")  # the client would keep it, and send it a second time
+        marking = set(self._marking)  # before the look: a mark that is committed meanwhile is not in what we see
+        rows = await asyncio.get_running_loop().run_in_executor(self._reader, self._unsent, len(marking))
+        fresh = [row for row in rows if row.position not in marking]
+        for stream, run in groupby(fresh[: self._batch_size], key=lambda row: row.stream):
+            batch = list(run)
+            await self._publish(stream, batch)
+            self._mark([row.position for row in batch])
+        return bool(fresh)
+
+    def _unsent(self, being_marked: int) -> Sequence[Row[Any, Any, Any, Any, Any]]:
+        with reading(self._engine) as connection:
+            return outbox.unsent(connection, self._batch_size + being_marked)
+
+    def _mark(self, positions: list[int]) -> None:
+        """Marks as sent in a coming transaction, while the next batch is already on its way."""
+        self._marking |= dict.fromkeys(positions)
+        mark = asyncio.create_task(self._mark_sent(positions))
+        self._marks.add(mark)
+        mark.add_done_callback(self._marks.discard)
+
+    async def _mark_sent(self, positions: list[int]) -> None:
+        fault_point("before-mark-sent")
+        try:
+            await self._loop.call(lambda connection: outbox.mark_sent(connection, positions, clock.now()))
+        finally:
+            for position in positions:
+                self._marking.pop(position, None)
+        fault_point("after-mark-sent")
+
+    async def _publish(self, stream: str, batch: Sequence[Row[Any, Any, Any, Any, Any]]) -> None:
+        try:
+            if len(batch) == 1:
+                await self._publish_one(stream, batch[0])
+            else:
+                await self._publish_atomically(stream, batch)
+        except NotConfirmed as error:
+            if error.code != DUPLICATE_IN_BATCH:
+                raise
+            # Part of the batch is in the stream already: sent before a crash or a timeout. One by one, the stream
+            # tells which it has, and keeps the order of the rest.
+            for row in batch:
+                await self._publish_one(stream, row)
+
+    async def _publish_one(self, stream: str, row: Row[Any, Any, Any, Any, Any]) -> None:
+        await self._confirmed(stream, row, {})
+
+    async def _publish_atomically(self, stream: str, batch: Sequence[Row[Any, Any, Any, Any, Any]]) -> None:
+        """JetStream atomic batch (ADR-50): all of it becomes visible with the last message, or none."""
+        batch_id = str(uuid_utils.uuid7())
+        for number, row in enumerate(batch[:-1], start=1):
+            fault_point("before-batch-part")
+            headers = {"Nats-Batch-Id": batch_id, "Nats-Batch-Sequence": str(number)}
+            await self._nc.publish(row.subject, row.payload, headers=_headers(row, stream, headers))
+            fault_point("after-batch-part")
+        fault_point("before-batch-commit")
+        last = {"Nats-Batch-Id": batch_id, "Nats-Batch-Sequence": str(len(batch)), "Nats-Batch-Commit": "1"}
+        await self._confirmed(stream, batch[-1], last)
+        fault_point("after-batch-commit")
+
+    async def _confirmed(self, stream: str, row: Row[Any, Any, Any, Any, Any], headers: dict[str, str]) -> None:
+        fault_point("before-puback")
+        answer = await self._nc.request(
+            row.subject, row.payload, timeout=TIMEOUT, headers=_headers(row, stream, headers)
+        )
+        fault_point("after-puback")
+        told = json.loads(answer.data)
+        if error := told.get("error"):
+            raise NotConfirmed(f"{stream}: {error.get('description')}", error.get("err_code"))
+
+
+def _headers(row: Row[Any, Any, Any, Any, Any], stream: str, more: dict[str, str]) -> dict[str, str]:
+    # The expected stream turns a message that strayed into the wrong one into an error.
+    return {"content-type": STRUCTURED, "Nats-Msg-Id": row.id, "Nats-Expected-Stream": stream, **more}
+
+
+def _said(error: Exception) -> str:
+    return str(error) or type(error).__name__

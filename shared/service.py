@@ -1,0 +1,399 @@
+"""One service as a process: its surface on NATS, its loop on its store, and a clean way in and out.
+
+``main.py`` of a service names its parts and calls ``run``.
+"""
+
+import asyncio
+import sys
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+import structlog
+import uvloop
+from faststream import FastStream
+from faststream.nats import NatsMessage
+from nats.aio.msg import Msg
+from sqlalchemy import Connection, Engine
+
+from shared import clock, dead_letters, inbox, outbox
+from shared.broker import Connection as Nats
+from shared.broker import ServiceBroker
+from shared.consumer import Consumer, acknowledge, place_of
+from shared.contracts import cloudevent
+from shared.contracts.message import MAJOR, Query
+from shared.contracts.platform import (
+    DeadLetter,
+    DeadLetterDetail,
+    DeadLetterPage,
+    Done,
+    Failure,
+    Health,
+    ListDeadLetters,
+    Reconcile,
+    Reply,
+    ServiceHealth,
+    ShowDeadLetter,
+)
+from shared.database import open_store, reading
+from shared.identity import may_be_answered
+from shared.loop import Loop
+from shared.migration import upgrade
+from shared.reconcile import reconcile
+from shared.refusal import Refusal
+from shared.relay import Relay
+from shared.settings import Settings
+from shared.streams import durables, platform_streams
+from shared.streams import reconcile as reconcile_streams
+from shared.surface import Arrival, Received, Surface
+from shared.tasks import Runner
+from shared.telemetry import configure_logging
+from shared.testing.fault_points import fault_point
+from shared.unit_of_work import Reader
+
+READERS = 4
+"""Threads that answer queries, each on a connection of its own."""
+
+PRUNE_EVERY = timedelta(minutes=10)
+PRUNED_AT_ONCE = 5000
+
+STOP_WITHIN = 5.0
+"""Seconds a stopping service takes to finish what it has in hand, before it leaves the rest to redelivery."""
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Service:
+    """What makes one service: what it hears and whose events it follows."""
+
+    surface: Surface
+    follows: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The service's name, the first token of its subjects."""
+        return self.surface.service
+
+
+def run(service: Service) -> None:
+    """Runs a service until SIGTERM or SIGINT; its settings come from the environment."""
+    settings = Settings.from_environment()
+    configure_logging(service.name, settings.log_level)
+    sys.exit(uvloop.run(Process(service, settings).run()))
+
+
+class Process:
+    """The parts of a running service, and the order in which they start and stop."""
+
+    def __init__(self, service: Service, settings: Settings) -> None:
+        self._service = service
+        self._settings = settings
+        self._surface = service.surface
+        self._surface.queries |= _platform_queries(self)
+        self._engine: Engine = open_store(settings.store, readers=READERS)
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="writer")
+        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="reader")
+        self._broker = ServiceBroker(settings.nats, settings.credentials, logger=None)
+        self._app = FastStream(
+            self._broker, logger=None, on_startup=[self._start], after_startup=[self._started], on_shutdown=[self._stop]
+        )
+        self._replies: list[tuple[str, bytes]] = []
+        self._acks: list[str] = []
+        self._background: list[asyncio.Task[Any]] = []
+        self._in_hand: set[asyncio.Task[Any]] = set()
+        self._failed = False
+        for kind, receive in (("command", self._receive_command), ("query", self._receive_query)):
+            self._broker.subscriber(
+                f"{service.name}.{MAJOR}.{kind}.*.*", queue=service.name, no_reply=True, decoder=_as_it_came
+            )(receive)
+
+    async def run(self) -> int:
+        """Runs until it is told to stop; the exit code."""
+        await self._app.run()
+        self._engine.dispose()
+        return 1 if self._failed else 0
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why it is not ready."""
+        connected = None if self._nc.is_connected else "there is no connection to NATS"
+        return tuple(reason for reason in (self._loop.trouble, self._relay.trouble, connected) if reason)
+
+    # ---- in and out ----------------------------------------------------------------------------------------------
+
+    async def _start(self) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._writer, upgrade, self._engine, self._service.name)
+        await self._broker.connect()
+        nc = self._broker._connection  # FastStream hands it out to its own subscribers only
+        if not isinstance(nc, Nats):
+            raise TypeError(f"FastStream connected by itself: {nc!r}")
+        self._nc = nc
+        self._loop = Loop(self._surface, self._engine, self._writer, batch_size=self._settings.batch_size)
+        self._relay = Relay(nc, self._loop, self._engine, self._readers)
+        self._runner = Runner(list(self._surface.task_kinds.values()), self._loop)
+        self._loop.on_messages = self._committed_messages
+        self._loop.on_tasks = self._runner.wake
+        self._loop.on_settled = self._send_settled
+        await self._declare()
+        if self._engine.dialect.name != "sqlite":  # other replicas may commit what this one relays
+            await nc.subscribe(self._wake_subject, cb=self._woken)
+        self._looping = self._watch("loop", self._loop.run())
+        self._consuming = [
+            self._watch(
+                f"consumer of {durable.stream}",
+                Consumer(
+                    nc, durable.stream, durable.name, self._receive_from_stream, self._loop.room,
+                    self._declare,
+                ).run(),
+            )
+            for durable in durables(self._service.name, self._service.follows)
+        ]  # fmt: skip
+        self._background = [
+            self._watch("relay", self._relay.run()),
+            self._watch("tasks", self._runner.run()),
+            self._watch("pruning", self._prune()),
+            self._watch("connection", self._lost()),
+        ]
+
+    async def _started(self) -> None:
+        log.info("ready", store=self._engine.dialect.name, follows=self._service.follows)
+
+    async def _declare(self) -> None:
+        """Brings streams and durables in line, however long the server needs to be able to."""
+        declared = platform_streams(self._settings.stream_replicas)
+        for line in await reconcile_streams(self._nc, declared, durables(self._service.name, self._service.follows)):
+            log.info(line)
+
+    async def _stop(self) -> None:
+        """Stops taking in, finishes what is in hand, replies, acknowledges, leaves."""
+        try:
+            async with asyncio.timeout(STOP_WITHIN):
+                for subscriber in self._broker.subscribers:
+                    await _drain(subscriber)
+                await _cancel(self._consuming)
+                await asyncio.gather(*self._in_hand)
+                await _cancel(self._background)
+                await self._relay.finish()
+                self._loop.stop()
+                await self._looping
+                await asyncio.gather(*self._in_hand)
+                await self._nc.flush()
+        except TimeoutError:
+            log.warning("stopped with work in hand; it is delivered again", seconds=STOP_WITHIN)
+        log.info("stopped")
+
+    def _watch(self, what: str, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Runs a part of the service. A part that fails ends the process: whoever started it starts it anew."""
+        task = asyncio.create_task(coroutine, name=what)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()):
+            log.critical("a part of the service failed; the process ends", part=task.get_name(), exc_info=error)
+            self._failed = True
+            self._app.exit()
+
+    async def _lost(self) -> None:
+        await self._nc.lost.wait()
+        raise ConnectionError("NATS closed the connection for good")
+
+    # ---- receiving -----------------------------------------------------------------------------------------------
+
+    async def _receive_command(self, message: Msg) -> None:
+        arrival = self._surface.read(_received(message))
+        arrival.settle = partial(self._reply_to, message, arrival.principal)
+        if isinstance(arrival.message, Reconcile):
+            self._do(self._reconcile(arrival))
+        else:
+            self._loop.offer(arrival)
+
+    def _receive_from_stream(self, message: Msg) -> None:
+        arrival = self._surface.read(_received(message), place=place_of(message))
+        arrival.settle = lambda _: self._acks.append(message.reply)
+        self._loop.offer(arrival)
+
+    async def _receive_query(self, message: Msg) -> None:
+        self._do(self._answer(message))
+
+    async def _answer(self, message: Msg) -> None:
+        _, _, _, name, principal = message.subject.split(".")
+        reply = await asyncio.get_running_loop().run_in_executor(
+            self._readers, self._ask, name, principal, _received(message)
+        )
+        self._reply_to(message, principal, reply.model_dump_json(exclude_none=True).encode())
+        self._send_settled()
+
+    def _ask(self, name: str, principal: str, received: Received) -> Reply:
+        handler = self._surface.queries.get(name)
+        if handler is None or handler.contract is None:
+            known = sorted(self._surface.queries)
+            sentence = f"{self._service.name} knows no query {name[:60]}; it knows {', '.join(known)}."
+            return _refused(Refusal(code="unknown-query", sentence=sentence, data={"known": known}))
+        envelope = cloudevent.read(received.headers, received.payload)
+        if isinstance(envelope, Refusal):
+            return _refused(envelope)
+        query = cloudevent.parse(envelope, handler.contract)
+        if isinstance(query, Refusal):
+            return _refused(query)
+        try:
+            with reading(self._engine) as connection:
+                answer = handler.run(query, Reader(connection, clock.now(), principal))
+        except Exception:
+            log.exception("a query failed", query=name)
+            return Reply(
+                outcome="failed",
+                failure=Failure(sentence=f"{name} could not be answered for a technical reason; the log says which."),
+            )
+        if isinstance(answer, Refusal):
+            return _refused(answer)
+        return Reply(outcome="answered", answer=answer.model_dump(mode="json"))
+
+    async def _reconcile(self, arrival: Arrival) -> None:
+        try:
+            counts = await reconcile(self._nc, self._engine, self._loop)
+            reply = Reply(outcome="done", done=Done(counts=counts))
+        except Exception as error:
+            log.exception("reconcile failed")
+            reply = Reply(outcome="failed", failure=Failure(sentence=f"Reconcile failed: {error}"))
+        self._relay.wake()
+        if arrival.settle:
+            arrival.settle(reply.model_dump_json(exclude_none=True).encode())
+        self._send_settled()
+
+    # ---- sending -------------------------------------------------------------------------------------------------
+
+    def _reply_to(self, message: Msg, principal: str, reply: bytes | None) -> None:
+        if not message.reply or reply is None:
+            return
+        if not may_be_answered(principal, message.reply):
+            log.warning("a reply was asked for on a subject that is not the sender's own", principal=principal)
+            return
+        self._replies.append((message.reply, reply))
+
+    def _send_settled(self) -> None:
+        """Sends the replies and acknowledgements of what is now durable."""
+        if self._replies or self._acks:
+            replies, self._replies = self._replies, []
+            acks, self._acks = self._acks, []
+            self._do(self._send(replies, acks))
+
+    async def _send(self, replies: list[tuple[str, bytes]], acks: list[str]) -> None:
+        if replies:
+            fault_point("before-reply")
+            for subject, payload in replies:
+                await self._nc.publish(subject, payload)
+            fault_point("after-reply")
+        if acks:
+            await acknowledge(self._nc, acks)
+
+    def _committed_messages(self) -> None:
+        self._relay.wake()
+        if self._engine.dialect.name != "sqlite":
+            self._do(self._nc.publish(self._wake_subject))
+
+    async def _woken(self, _: Msg) -> None:
+        self._relay.wake()
+
+    @property
+    def _wake_subject(self) -> str:
+        return f"{self._service.name}.{MAJOR}.wake"
+
+    def _do(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(coroutine)
+        self._in_hand.add(task)
+        task.add_done_callback(self._in_hand.discard)
+
+    # ---- housekeeping --------------------------------------------------------------------------------------------
+
+    async def _prune(self) -> None:
+        """Forgets what nobody can ask for any more, a little at a time."""
+        while True:
+            handled_before = clock.now() - timedelta(days=self._settings.inbox_retention_days)
+            sent_before = clock.now() - timedelta(days=self._settings.outbox_retention_days)
+            for forget in (
+                partial(inbox.prune, handled_before=handled_before, limit=PRUNED_AT_ONCE),
+                partial(outbox.prune, sent_before=sent_before, limit=PRUNED_AT_ONCE),
+            ):
+                while await self._loop.call(forget):
+                    continue
+            await asyncio.sleep(PRUNE_EVERY.total_seconds())
+
+
+async def _as_it_came(message: NatsMessage) -> Msg:
+    """FastStream's decoder, which would guess at the content; the contracts say what it is."""
+    return message.raw_message
+
+
+async def _drain(subscriber: Any) -> None:
+    """Takes no more requests, and hands on those that have arrived."""
+    if subscriber.subscription is not None:
+        await subscriber.subscription.drain()
+        subscriber.subscription = None
+    await subscriber.stop()
+
+
+async def _cancel(parts: list[asyncio.Task[Any]]) -> None:
+    for part in parts:
+        part.cancel()
+    await asyncio.gather(*parts, return_exceptions=True)
+
+
+def _received(message: Msg) -> Received:
+    return Received(message.subject, message.headers or {}, message.data)
+
+
+def _refused(refusal: Refusal) -> Reply:
+    return Reply(outcome="refused", refusal=refusal)
+
+
+def _platform_queries(process: Process) -> dict[str, Any]:
+    """What every service answers alike."""
+    surface = Surface(process._service.name)
+
+    @surface.query(Health)
+    def health(_: Query[Any], reader: Reader) -> ServiceHealth:
+        connection = reader.connection
+        return ServiceHealth(
+            service=surface.service,
+            ready=not process.reasons,
+            reasons=process.reasons,
+            unsent_events=outbox.count_unsent(connection),
+            dead_letters=dead_letters.count(connection),
+            waiting_events=inbox.count_parked(connection),
+        )
+
+    @surface.query(ListDeadLetters)
+    def list_dead_letters(query: ListDeadLetters, reader: Reader) -> DeadLetterPage:
+        rows = dead_letters.page(reader.connection, query.after, query.limit)
+        letters = tuple(DeadLetter(**_letter(row, reader.connection)) for row in rows)
+        return DeadLetterPage(letters=letters, total=dead_letters.count(reader.connection))
+
+    @surface.query(ShowDeadLetter)
+    def show_dead_letter(query: ShowDeadLetter, reader: Reader) -> DeadLetterDetail | Refusal:
+        row = dead_letters.find(reader.connection, query.letter)
+        if row is None:
+            return Refusal(
+                code="unknown-dead-letter",
+                sentence=f"{surface.service} holds no dead letter {query.letter}; list them to see which it holds.",
+                field="letter",
+            )
+        return DeadLetterDetail(
+            **_letter(row, reader.connection),
+            headers=row.headers,
+            payload=row.payload.decode(errors="replace"),
+            trace=row.trace,
+        )
+
+    return surface.queries
+
+
+def _letter(row: Any, connection: Connection) -> dict[str, Any]:
+    fields: tuple[str, ...] = ("id", "kept_at", "kind", "name", "subject", "error")
+    letter = {name: getattr(row, name) for name in fields}
+    letter["waiting_behind"] = inbox.count_behind(connection, row.subject) if row.kind == "event" else 0
+    return letter

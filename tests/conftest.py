@@ -1,0 +1,41 @@
+"""Fixtures every suite shares."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine
+
+from shared.database import open_store
+from shared.testing.stores import BACKENDS, Backend, new_store
+
+REAL_DATA = Path(__file__).parents[2] / "shared" / "data"
+
+
+@pytest.fixture
+def real_data() -> Path:
+    """The folder of real inputs beside the checkout."""
+    if not REAL_DATA.is_dir():
+        pytest.skip("the real inputs (../shared/data) are not here")
+    return REAL_DATA
+
+
+@pytest.fixture(params=BACKENDS)
+def backend(request: pytest.FixtureRequest) -> Backend:
+    """Each kind of store in turn: what is shown on one is shown on both."""
+    kind: Backend = request.param
+    return kind
+
+
+@pytest.fixture
+def store_url(backend: Backend, tmp_path: Path) -> str:
+    """The address of an empty store."""
+    return new_store(backend, tmp_path)
+
+
+@pytest.fixture
+def engine(store_url: str) -> Iterator[Engine]:
+    """An empty store, opened."""
+    opened = open_store(store_url)
+    yield opened
+    opened.dispose()
