@@ -126,7 +126,10 @@ async def _reconcile(
     except ApiError as error:
         if error.code not in NOT_FOUND:
             raise
-        made = await put(declared, "create")
+        try:
+            made = await put(declared, "create")
+        except ApiError as refusal:
+            raise Drift(f"The {what} cannot be made: {refusal}.") from None
         if left := _differences(made["config"], declared):
             raise Drift(f"The {what} was made, but {_said(left)}: this server does not know the setting.") from None
         return [f"created {what}"]
@@ -164,7 +167,10 @@ def _differences(current: Config, declared: Config) -> Differences:
 
 
 def _said(differences: Differences) -> str:
-    return "; ".join(f"{setting} is {now!r} and should be {then!r}" for setting, (now, then) in differences.items())
+    return "; ".join(
+        f"{setting} is {'not set' if now is None else repr(now)} and should be {should_be!r}"
+        for setting, (now, should_be) in differences.items()
+    )
 
 
 async def api(nc: Client, subject: str, body: Config | None = None) -> Config:
