@@ -77,7 +77,9 @@ Share = Annotated[
 ]
 
 
-class Office(BaseModel, frozen=True):
+# A reader of events passes over a field it does not know yet; only what a command gives is held to the letter. Put into
+# an event, a given office is an office again.
+class Office(BaseModel, frozen=True, revalidate_instances="subclass-instances"):
     """Where people set out from to a meeting: the place of an office, never of a home."""
 
     place: Line = Field(description="town or city")
@@ -185,7 +187,7 @@ class OrganisationChanged(OrganisationRegistered):
 # Networks and their members -----------------------------------------------------------------------------------------
 
 
-class UmbrellaRules(BaseModel, frozen=True):
+class UmbrellaRules(BaseModel, frozen=True, revalidate_instances="subclass-instances"):
     """What makes a network an umbrella: who may become a member, and how its members decide."""
 
     eligible: tuple[OrganisationType, ...] = Field(

@@ -1,0 +1,159 @@
+"""Networks, where they stand, and who speaks for them."""
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from services.membership.domain import network
+from services.membership.domain.network import Network
+from services.membership.domain.organisation import Organisation
+from shared.contracts.membership import (
+    AppointRepresentative,
+    NetworkRegistered,
+    Office,
+    Reach,
+    RegisterNetwork,
+    StandDownRepresentative,
+    UmbrellaRules,
+)
+from shared.contracts.message import Event
+from shared.refusal import Refusal
+
+
+def an_id(number: int) -> str:
+    return f"00000000-0000-7000-8000-{number:012x}"
+
+
+NETWORK, GROUP, PARENT, ANNE, BEN = (an_id(number) for number in range(5))
+LEEDS: dict[str, Any] = {
+    "place": "Leeds",
+    "region": "Yorkshire and The Humber",
+    "nation": "England",
+    "latitude": 53.8,
+    "longitude": -1.55,
+}
+HOME = Organisation(id=an_id(9), key="leeds-city-council", name="Leeds City Council", type="council", **LEEDS)
+REGISTER = RegisterNetwork(name="Leeds staff network", reach="local", organisation=HOME.id)
+
+
+def registered(command: RegisterNetwork = REGISTER, **known: Any) -> list[Event] | Refusal:
+    known = {"organisation": HOME, "parent": None} | known
+    return network.register(command, "sam", network_id=NETWORK, group_id=GROUP, **known)
+
+
+def after(events: list[Event] | Refusal, state: Network | None = None) -> Network:
+    assert not isinstance(events, Refusal), events
+    for event in events:
+        state = network.evolve(state, event)
+    assert state is not None
+    return state
+
+
+def code(decision: list[Event] | Refusal) -> str:
+    assert isinstance(decision, Refusal)
+    return decision.code
+
+
+def appoint(state: Network, person: str, principal: str, by: str = "sam", office: Office | None = None) -> Any:
+    command = AppointRepresentative.model_construct(network=state.id, person=person, principal=principal, office=office)
+    return network.appoint_representative(state, command, by)
+
+
+def stand_down(state: Network, person: str, by: str) -> Any:
+    return network.stand_down_representative(state, StandDownRepresentative(network=state.id, person=person), by)
+
+
+def test_whoever_registers_a_network_is_its_steward() -> None:
+    assert after(registered()).steward == "sam"
+
+
+def test_a_network_sets_out_from_the_place_of_its_home_organisation_unless_it_says_otherwise() -> None:
+    assert after(registered()).office == Office(**LEEDS)
+    bradford = RegisterNetwork.model_validate(REGISTER.model_dump() | {"office": LEEDS | {"place": "Bradford"}})
+    assert after(registered(bradford)).office == Office(**LEEDS | {"place": "Bradford"})
+    assert after(registered(organisation=HOME.model_copy(update={"latitude": None}))).office is None
+
+
+def test_an_office_lies_in_its_nation() -> None:
+    with pytest.raises(ValidationError, match="lies in England, not in Wales"):
+        Office(**LEEDS | {"nation": "Wales"})
+
+
+def test_a_network_has_a_home_organisation_or_a_parent_network() -> None:
+    homeless = REGISTER.model_copy(update={"organisation": None})
+    assert code(registered(homeless, organisation=None)) == "network-without-home"
+    assert code(registered(organisation=None)) == "organisation-unknown"
+
+
+@pytest.mark.parametrize(
+    ("reach", "parent_reach", "allowed"),
+    [
+        ("local", "regional", True),
+        ("local", "national", True),
+        ("regional", "national", True),
+        ("local", "local", False),
+        ("regional", "local", False),
+        ("national", "national", False),
+    ],
+)
+def test_a_network_stands_only_under_one_that_reaches_further(reach: Reach, parent_reach: Reach, allowed: bool) -> None:
+    command = RegisterNetwork(name="Network", reach=reach, parent=PARENT)
+    parent = after(registered()).model_copy(update={"id": PARENT, "reach": parent_reach})
+    decision = registered(command, organisation=None, parent=parent)
+    assert allowed if not isinstance(decision, Refusal) else decision.code == "parent-reaches-no-further"
+    assert isinstance(decision, Refusal) is not allowed
+
+
+def test_a_parent_network_has_to_exist() -> None:
+    command = RegisterNetwork(name="Network", reach="local", parent=PARENT)
+    assert code(registered(command, organisation=None)) == "network-unknown"
+
+
+def test_an_umbrella_alone_has_a_steering_group() -> None:
+    assert after(registered()).steering_group is None
+    umbrella = RegisterNetwork.model_validate(REGISTER.model_dump() | {"umbrella": {}})
+    [event] = registered(umbrella)
+    assert isinstance(event, NetworkRegistered)
+    assert (event.steering_group, event.umbrella) == (GROUP, UmbrellaRules())
+
+
+def test_a_share_of_more_than_the_whole_is_refused() -> None:
+    with pytest.raises(ValidationError, match="3/2 is more than 1/1"):
+        UmbrellaRules(quorum="3/2")
+
+
+def test_the_steward_appoints_the_first_representative_and_representatives_the_next() -> None:
+    with_anne = after(appoint(after(registered()), ANNE, "anne"), after(registered()))
+    with_ben = after(appoint(with_anne, BEN, "ben", by="anne"), with_anne)
+    assert set(with_ben.representatives) == {ANNE, BEN}
+
+
+def test_a_stranger_appoints_nobody() -> None:
+    assert code(appoint(after(registered()), ANNE, "anne", by="stranger")) == "not-of-this-network"
+
+
+def test_a_person_speaks_for_a_network_once_and_with_credentials_of_their_own() -> None:
+    with_anne = after(appoint(after(registered()), ANNE, "anne"), after(registered()))
+    assert code(appoint(with_anne, ANNE, "anne-2")) == "represents-already"
+    assert code(appoint(with_anne, BEN, "anne")) == "credentials-taken"
+
+
+def test_a_representative_sets_out_from_the_office_of_the_network_unless_another_is_named() -> None:
+    state = after(registered())
+    york = Office(**LEEDS | {"place": "York"})
+    assert appoint(state, ANNE, "anne")[0].office == state.office
+    assert appoint(state, ANNE, "anne", office=york)[0].office == york
+
+
+def test_a_representative_is_stood_down_by_themselves_or_the_steward_and_by_nobody_else() -> None:
+    state = after(appoint(after(registered()), ANNE, "anne"), after(registered()))
+    assert after(stand_down(state, ANNE, "anne"), state).representatives == {}
+    assert after(stand_down(state, ANNE, "sam"), state).representatives == {}
+    assert code(stand_down(state, ANNE, "ben")) == "not-theirs-to-stand-down"
+    assert code(stand_down(state, BEN, "sam")) == "not-a-representative"
+
+
+def test_nothing_is_done_with_a_network_that_nobody_registered() -> None:
+    command = AppointRepresentative(network=NETWORK, person=ANNE, principal="anne")
+    assert code(network.appoint_representative(None, command, "sam")) == "network-unknown"

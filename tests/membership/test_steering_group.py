@@ -1,0 +1,226 @@
+"""The steering group: six full-time equivalents, one lead or two who share, one lead for each ongoing work stream."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.membership.domain import steering_group
+from services.membership.domain.network import Network
+from services.membership.domain.steering_group import SteeringGroup
+from shared.contracts.membership import (
+    AppointSteeringMember,
+    CloseWorkStream,
+    OpenWorkStream,
+    StandDownSteeringMember,
+    SteeringMemberStoodDown,
+    UmbrellaRules,
+)
+from shared.contracts.message import Event
+from shared.refusal import Refusal
+
+
+def an_id(number: int) -> str:
+    return f"00000000-0000-7000-8000-{number:012x}"
+
+
+UMBRELLA = Network(
+    id=an_id(1),
+    name="Cross-government network",
+    reach="national",
+    organisation=an_id(2),
+    parent=None,
+    office=None,
+    umbrella=UmbrellaRules(),
+    steering_group=an_id(3),
+    steward="sam",
+)
+EMPTY = SteeringGroup(id=an_id(3), network=UMBRELLA.id)
+
+
+def person(number: int) -> dict[str, str]:
+    return {"person": an_id(100 + number), "principal": f"person-{number}"}
+
+
+def stream(number: int) -> str:
+    return an_id(200 + number)
+
+
+def after(decision: list[Event] | Refusal, group: SteeringGroup | None) -> SteeringGroup:
+    assert not isinstance(decision, Refusal), decision
+    for event in decision:
+        group = steering_group.evolve(group, event)
+    assert group is not None
+    return group
+
+
+def code(decision: list[Event] | Refusal) -> str:
+    assert isinstance(decision, Refusal)
+    return decision.code
+
+
+def lead(number: int, fte: float) -> AppointSteeringMember:
+    return AppointSteeringMember(network=UMBRELLA.id, role="lead", fte=fte, **person(number))
+
+
+def stream_lead(number: int, work_stream: int, fte: float) -> AppointSteeringMember:
+    return AppointSteeringMember(
+        network=UMBRELLA.id, role="work-stream-lead", work_stream=stream(work_stream), fte=fte, **person(number)
+    )
+
+
+def appoint(group: SteeringGroup, command: AppointSteeringMember, by: str = "sam") -> list[Event] | Refusal:
+    return steering_group.appoint(UMBRELLA, group, command, by)
+
+
+def seated(group: SteeringGroup, *commands: AppointSteeringMember) -> SteeringGroup:
+    for command in commands:
+        group = after(appoint(group, command), group)
+    return group
+
+
+def with_streams(count: int) -> SteeringGroup:
+    group = EMPTY
+    for number in range(count):
+        command = OpenWorkStream(network=UMBRELLA.id, name=f"Stream {number}")
+        group = after(steering_group.open_work_stream(UMBRELLA, group, command, "sam", stream(number)), group)
+    return group
+
+
+def test_six_full_time_equivalents_are_allowed_and_not_a_hundredth_more() -> None:
+    full = seated(
+        with_streams(7), lead(0, 1.0), *[stream_lead(n, n, 1.0) for n in range(1, 5)], stream_lead(5, 5, 0.99)
+    )
+    assert full.total_hundredths == 599
+    refusal = appoint(full, stream_lead(6, 6, 0.02))
+    assert isinstance(refusal, Refusal)
+    assert (refusal.code, refusal.field) == ("six-fte-exceeded", "fte")
+    assert refusal.data == {"asked": 0.02, "most": 6, "taken": 5.99, "free": 0.01}
+    assert seated(full, stream_lead(6, 6, 0.01)).total_hundredths == 600
+
+
+def test_sums_of_hundredths_are_exact() -> None:
+    group = with_streams(60)
+    for number in range(10):
+        group = seated(group, stream_lead(number, number, 0.1))
+    assert group.total_hundredths == 100
+
+
+@pytest.mark.parametrize("fte", [0.001, 0.125, 0.333])
+def test_an_fte_is_given_in_whole_hundredths(fte: float) -> None:
+    assert code(appoint(EMPTY, lead(0, fte))) == "fte-in-hundredths"
+
+
+def test_two_co_leads_share_one_full_time_equivalent() -> None:
+    shared = seated(EMPTY, lead(0, 0.6))
+    assert code(appoint(shared, lead(1, 0.41))) == "lead-is-one-fte"
+    assert seated(shared, lead(1, 0.4)).total_hundredths == 100
+
+
+def test_there_is_no_third_lead() -> None:
+    assert code(appoint(seated(EMPTY, lead(0, 0.3), lead(1, 0.3)), lead(2, 0.3))) == "two-co-leads-at-most"
+
+
+def test_a_person_leads_once() -> None:
+    assert code(appoint(seated(EMPTY, lead(0, 0.3)), lead(0, 0.3))) == "seated-already"
+
+
+def test_a_person_in_several_seats_is_still_one_person() -> None:
+    group = seated(with_streams(2), lead(0, 0.6), stream_lead(0, 0, 0.4))
+    assert code(appoint(group, stream_lead(0, 1, 0.1))) == "person-is-one-fte"
+
+
+def test_a_work_stream_has_one_lead_and_has_to_be_ongoing() -> None:
+    group = seated(with_streams(1), stream_lead(0, 0, 0.5))
+    assert code(appoint(group, stream_lead(1, 0, 0.5))) == "work-stream-has-a-lead"
+    refusal = appoint(group, stream_lead(1, 7, 0.5))
+    assert isinstance(refusal, Refusal)
+    assert refusal.code == "no-such-work-stream"
+    assert refusal.data == {"ongoing": {stream(0): "Stream 0"}}
+    without = AppointSteeringMember(network=UMBRELLA.id, role="work-stream-lead", fte=0.5, **person(1))
+    assert code(appoint(group, without)) == "no-such-work-stream"
+
+
+def test_a_lead_leads_no_single_work_stream() -> None:
+    command = lead(0, 0.5).model_copy(update={"work_stream": stream(0)})
+    assert code(appoint(with_streams(1), command)) == "lead-has-no-work-stream"
+
+
+def test_a_person_acts_with_one_principal_in_all_their_seats() -> None:
+    group = seated(with_streams(1), lead(0, 0.5))
+    for mistaken in ({"person": an_id(100), "principal": "other"}, {"person": an_id(999), "principal": "person-0"}):
+        command = stream_lead(0, 0, 0.1).model_copy(update=mistaken)
+        assert code(appoint(group, command)) == "person-and-principal-differ"
+
+
+def test_closing_a_work_stream_vacates_its_seat_and_frees_its_time() -> None:
+    group = seated(with_streams(2), lead(0, 1.0), stream_lead(1, 0, 0.5), stream_lead(2, 1, 0.5))
+    command = CloseWorkStream(network=UMBRELLA.id, work_stream=stream(0))
+    events = steering_group.close_work_stream(UMBRELLA, group, command, "sam")
+    assert not isinstance(events, Refusal)
+    assert isinstance(events[0], SteeringMemberStoodDown)
+    assert (events[0].person, events[0].because) == (an_id(101), "work-stream-closed")
+    closed = after(events, group)
+    assert closed.total_hundredths == 150
+    assert code(appoint(closed, stream_lead(1, 0, 0.5))) == "no-such-work-stream"
+    assert code(steering_group.close_work_stream(UMBRELLA, closed, command, "sam")) == "no-such-work-stream"
+
+
+def test_two_ongoing_work_streams_do_not_share_a_name() -> None:
+    command = OpenWorkStream(network=UMBRELLA.id, name="stream 0")
+    decision = steering_group.open_work_stream(UMBRELLA, with_streams(1), command, "sam", stream(9))
+    assert code(decision) == "work-stream-open-already"
+
+
+def test_a_seat_is_left_by_whoever_holds_it_a_colleague_or_the_steward() -> None:
+    group = seated(with_streams(1), lead(0, 0.5), stream_lead(1, 0, 0.5))
+    command = StandDownSteeringMember(network=UMBRELLA.id, person=an_id(100), role="lead")
+    for by in ("person-0", "person-1", "sam"):
+        left = after(steering_group.stand_down(UMBRELLA, group, command, by), group)
+        assert (left.total_hundredths, len(left.seats)) == (50, 1)
+    assert code(steering_group.stand_down(UMBRELLA, group, command, "stranger")) == "not-of-the-steering-group"
+    mistaken = command.model_copy(update={"person": an_id(101)})
+    assert code(steering_group.stand_down(UMBRELLA, group, mistaken, "sam")) == "not-in-that-seat"
+
+
+def test_only_the_steward_and_the_steering_group_steer() -> None:
+    group = seated(with_streams(1), lead(0, 0.5))
+    assert code(appoint(group, stream_lead(1, 0, 0.5), by="stranger")) == "not-of-the-steering-group"
+    assert after(appoint(group, stream_lead(1, 0, 0.5), by="person-0"), group).total_hundredths == 100
+
+
+@given(
+    steps=st.lists(
+        st.tuples(
+            st.sampled_from(["lead", "stream", "down", "close"]),
+            st.integers(0, 9),
+            st.integers(0, 7),
+            st.integers(1, 100).map(lambda hundredths: hundredths / 100),
+        ),
+        max_size=40,
+    )
+)
+def test_no_sequence_of_appointments_breaks_a_limit(steps: list[tuple[str, int, int, float]]) -> None:
+    group = with_streams(8)
+    for what, who, which, fte in steps:
+        decision: Any
+        if what == "lead":
+            decision = appoint(group, lead(who, fte))
+        elif what == "stream":
+            decision = appoint(group, stream_lead(who, which, fte))
+        elif what == "down":
+            command = StandDownSteeringMember(network=UMBRELLA.id, role="lead", person=person(who)["person"])
+            decision = steering_group.stand_down(UMBRELLA, group, command, "sam")
+        else:
+            closing = CloseWorkStream(network=UMBRELLA.id, work_stream=stream(which))
+            decision = steering_group.close_work_stream(UMBRELLA, group, closing, "sam")
+        if not isinstance(decision, Refusal):
+            group = after(decision, group)
+        leads = [seat for seat in group.seats.values() if seat.role == "lead"]
+        assert group.total_hundredths == sum(seat.hundredths for seat in group.seats.values()) <= 600
+        assert len(leads) <= 2
+        assert sum(seat.hundredths for seat in leads) <= 100
+        for seat in group.seats.values():
+            assert sum(s.hundredths for s in group.seats.values() if s.person == seat.person) <= 100
+            assert seat.work_stream is None or group.work_streams[seat.work_stream].ongoing
