@@ -10,6 +10,7 @@ from services.membership.domain.network import Network
 from services.membership.domain.organisation import Organisation
 from shared.contracts.membership import (
     AppointRepresentative,
+    GivenOffice,
     NetworkRegistered,
     Office,
     Reach,
@@ -56,7 +57,8 @@ def code(decision: list[Event] | Refusal) -> str:
 
 
 def appoint(state: Network, person: str, principal: str, by: str = "sam", office: Office | None = None) -> Any:
-    command = AppointRepresentative.model_construct(network=state.id, person=person, principal=principal, office=office)
+    given = GivenOffice(**office.model_dump()) if office else None
+    command = AppointRepresentative(network=state.id, person=person, principal=principal, office=given)
     return network.appoint_representative(state, command, by)
 
 

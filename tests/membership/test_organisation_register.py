@@ -198,7 +198,7 @@ def test_a_name_is_taken_without_stray_spaces_and_refused_with_control_character
     assert problems(an_import({**TREASURY, "name": "HM\x07Treasury"})) == [("rows.0.name", "name-unprintable")]
 
 
-rows_of_any_kind = st.lists(
+rows_of_any_kind: st.SearchStrategy[list[dict[str, Any]]] = st.lists(
     st.builds(
         dict,
         key=st.sampled_from(["a", "b", "c", "d", "A b", ""]),
