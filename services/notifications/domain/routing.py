@@ -1,0 +1,410 @@
+"""Which event message interests whom, and why: the one place that says so.
+
+``RULES`` is the table: an event, the sentence it is told with, and who hears of it without having asked. Whoever has
+subscribed to the topic hears of it besides. An event that is not in the table is told to nobody.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from pydantic import BaseModel
+
+from services.notifications.domain.known import Meeting, Proposal
+from services.notifications.domain.subscriber import Subscription
+from services.notifications.domain.wording import word
+from shared.contracts import benchmark, events, membership
+from shared.contracts.membership import Region
+from shared.contracts.message import Event
+from shared.contracts.notifications import Channel, Standing, Topic
+
+MAX_REASONS = 10  # of a notice; who speaks for fifty networks need not read fifty lines
+
+Relation = Literal["person", "representative", "members", "steward", "steering-member", "data-steward"]
+"""``person`` is the principal that a fact names; ``members`` are the representatives of an umbrella's members."""
+
+ROLE_OF: Mapping[Relation, Standing] = {
+    "representative": "representative",
+    "members": "representative",
+    "steward": "steward",
+    "steering-member": "steering-member",
+    "data-steward": "data-steward",
+}
+
+
+@dataclass(frozen=True)
+class Tell:
+    """Who hears of an event by default: those who are ``who`` to the networks or principals that the fact ``of`` names.
+
+    Without ``of`` it is everybody who is that anywhere. ``because`` is the next link of the chain of reasons.
+    """
+
+    who: Relation
+    of: str | None = None
+    because: str = ""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How one event is told. ``concerns`` are the facts that name the networks it concerns, where it happened first.
+
+    ``kept`` is what is kept of the thing it happened to, ``only_with`` a fact without which nobody needs to hear of it.
+    A ``confidential`` event is told to those named by ``tells`` alone: no subscription reaches it.
+    """
+
+    event: type[Event]
+    topic: Topic
+    template: str
+    tells: tuple[Tell, ...]
+    concerns: tuple[str, ...] = ()
+    kept: type[BaseModel] | None = None
+    only_with: str | None = None
+    confidential: bool = False
+
+    @property
+    def sources(self) -> tuple[type[BaseModel], ...]:
+        """The models its facts come from."""
+        return (self.event, self.kept) if self.kept else (self.event,)
+
+
+_UMBRELLA_AND_NETWORK = (
+    Tell("representative", "network"),
+    Tell("steward", "network"),
+    Tell("steward", "umbrella"),
+    Tell("steering-member", "umbrella"),
+)
+_ASKED = (
+    Tell("representative", "electorate", "It is one of the networks asked for their position on this proposal."),
+    Tell("person", "author", "You wrote this proposal."),
+    Tell("steering-member", "umbrella"),
+)
+_INVITED = (
+    Tell("representative", "invited", "It is one of the networks invited to this meeting."),
+    Tell("steering-member", "umbrella"),
+    Tell("steward", "umbrella"),
+)
+_STEERED = (Tell("members", "network"), Tell("steering-member", "network"), Tell("steward", "network"))
+_PLANNING = (Tell("steering-member", "umbrella"), Tell("steward", "umbrella"))
+
+_TABLE = (
+    Rule(
+        membership.NetworkRegistered,
+        "membership",
+        "{name} is registered as a network.",
+        tells=(Tell("person", "steward", "You are its steward."),),
+        concerns=("network", "parent"),
+    ),
+    Rule(
+        membership.RepresentativeAppointed,
+        "membership",
+        "{network} has a new representative.",
+        tells=(Tell("person", "principal", "You may speak for this network."), Tell("steward", "network")),
+        concerns=("network",),
+    ),
+    Rule(
+        membership.RepresentativeStoodDown,
+        "membership",
+        "{network} has one representative fewer.",
+        tells=(Tell("person", "principal", "You no longer speak for this network."), Tell("steward", "network")),
+        concerns=("network",),
+    ),
+    Rule(
+        membership.MembershipAppliedFor,
+        "membership",
+        "{network} asks to become a member network of {umbrella}.",
+        tells=_UMBRELLA_AND_NETWORK,
+        concerns=("umbrella", "network"),
+    ),
+    Rule(
+        membership.MemberNetworkAdmitted,
+        "membership",
+        "{name} is now a member network of {umbrella}, with one voice there.",
+        tells=_UMBRELLA_AND_NETWORK,
+        concerns=("umbrella", "network"),
+    ),
+    Rule(
+        membership.MemberNetworkWithdrawn,
+        "membership",
+        "{network} has left {umbrella}, or taken its application back.",
+        tells=_UMBRELLA_AND_NETWORK,
+        concerns=("umbrella", "network"),
+    ),
+    Rule(
+        membership.MemberNetworkLapsed,
+        "membership",
+        "{network} is no longer a member network of {umbrella}: nobody is left to speak for it.",
+        tells=_UMBRELLA_AND_NETWORK,
+        concerns=("umbrella", "network"),
+    ),
+    Rule(
+        membership.SteeringMemberAppointed,
+        "steering",
+        "The steering group of {network} has a new {role}.",
+        tells=(Tell("person", "principal", "This seat is yours."), *_STEERED),
+        concerns=("network",),
+    ),
+    Rule(
+        membership.SteeringMemberStoodDown,
+        "steering",
+        "In the steering group of {network} a seat is free: {role}.",
+        tells=(Tell("person", "principal", "This seat was yours."), *_STEERED),
+        concerns=("network",),
+    ),
+    Rule(
+        membership.WorkStreamOpened,
+        "steering",
+        "{network} has a new work stream, which has no lead yet.",
+        tells=_STEERED,
+        concerns=("network",),
+    ),
+    Rule(
+        membership.WorkStreamClosed,
+        "steering",
+        "A work stream of {network} has come to its end.",
+        tells=_STEERED,
+        concerns=("network",),
+    ),
+    Rule(
+        membership.ProposalOpened,
+        "decisions",
+        "A proposal in {umbrella} is open: positions are asked for until {deadline}.",
+        tells=_ASKED,
+        concerns=("umbrella",),
+        kept=Proposal,
+    ),
+    Rule(
+        membership.ProposalAmended,
+        "decisions",
+        "The wording of an open proposal in {umbrella} has changed: every network is asked again.",
+        tells=_ASKED,
+        concerns=("umbrella",),
+        kept=Proposal,
+        only_with="electorate",
+    ),
+    Rule(
+        membership.ProposalDecided,
+        "decisions",
+        "A proposal in {umbrella} is decided: {outcome}.",
+        tells=_ASKED,
+        concerns=("umbrella",),
+        kept=Proposal,
+    ),
+    Rule(
+        membership.ProposalWithdrawn,
+        "decisions",
+        "A proposal in {umbrella} was taken back before it was decided.",
+        tells=_ASKED,
+        concerns=("umbrella",),
+        kept=Proposal,
+        only_with="electorate",
+    ),
+    Rule(
+        events.MeetingsPlanned,
+        "meetings",
+        "The next meetings of {umbrella} are planned; none of them is booked yet.",
+        tells=_PLANNING,
+        concerns=("umbrella",),
+    ),
+    Rule(
+        events.PlanFailed,
+        "meetings",
+        "The next meetings of {umbrella} could not be planned.",
+        tells=_PLANNING,
+        concerns=("umbrella",),
+    ),
+    Rule(
+        events.MeetingBooked,
+        "meetings",
+        "{umbrella} meets in {place} on {date}.",
+        tells=_INVITED,
+        concerns=("umbrella",),
+    ),
+    Rule(
+        events.MeetingCancelled,
+        "meetings",
+        "The meeting of {umbrella} in {place} on {date} is cancelled.",
+        tells=_INVITED,
+        concerns=("umbrella",),
+        kept=Meeting,
+        only_with="place",
+    ),
+    Rule(
+        benchmark.RoundOpened,
+        "benchmark",
+        "The round {label} of {instrument_name} is open: organisations may hand in their scores.",
+        tells=(Tell("data-steward"),),
+    ),
+    Rule(
+        benchmark.RoundClosed,
+        "benchmark",
+        "A benchmark round is closed: nothing is handed in any more.",
+        tells=(Tell("data-steward"),),
+    ),
+    Rule(
+        benchmark.RoundReleased,
+        "benchmark",
+        "The round {label} of {instrument_name} is released: its figures can be asked for.",
+        tells=(Tell("data-steward"), Tell("representative")),
+    ),
+    Rule(
+        benchmark.DataStewardNamed,
+        "benchmark",
+        "An organisation has a new data steward.",
+        tells=(Tell("person", "principal", "You may hand in and see its scores."),),
+        confidential=True,
+    ),
+    Rule(
+        benchmark.DataStewardRemoved,
+        "benchmark",
+        "An organisation has one data steward fewer.",
+        tells=(Tell("person", "principal", "You no longer hand in and see its scores."),),
+        confidential=True,
+    ),
+)
+RULES: Mapping[type[Event], Rule] = {rule.event: rule for rule in _TABLE}
+
+
+def topics_by_default(role: Standing) -> tuple[Topic, ...]:
+    """The topics somebody of this role hears of without having asked, by the table above."""
+    return tuple(
+        dict.fromkeys(rule.topic for rule in RULES.values() for tell in rule.tells if ROLE_OF.get(tell.who) == role)
+    )
+
+
+# ---- deciding ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Bond:
+    """Why somebody hears of an event by default: what it is to a network, and which part of the rule says so.
+
+    Of ``members``, ``via`` is the umbrella network and ``network`` the member.
+    """
+
+    tell: Tell
+    principal: str
+    network: str | None = None
+    via: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """Somebody's subscription to the topic of an event."""
+
+    subscriber: str
+    subscription: Subscription
+
+
+@dataclass(frozen=True)
+class Audience:
+    """Everybody who might hear of an event, and what is needed to decide who does."""
+
+    bonds: Sequence[Bond] = ()
+    wishes: Sequence[Wish] = ()
+    muted: frozenset[str] = frozenset()
+    """Who muted the topic."""
+    concerned: Mapping[str, Region | None] = field(default_factory=dict)
+    """The networks the event concerns, each with its region."""
+    roles: Mapping[str, frozenset[Standing]] = field(default_factory=dict)
+    """What somebody is in the networks concerned."""
+    names: Mapping[str, str] = field(default_factory=dict)
+    """Of networks, by id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recipient:
+    """Who is told, how, and the chain of reasons."""
+
+    subscriber: str
+    channel: Channel
+    why: tuple[str, ...]
+
+
+def facts_of(event: Event, kept: BaseModel | None) -> dict[str, Any]:
+    """Everything known of an event: what is kept of the thing it happened to, and what the event itself says."""
+    return (dict(kept) if kept else {}) | dict(event)
+
+
+def concerns_somebody(rule: Rule, facts: Mapping[str, Any]) -> bool:
+    """Whether the event is to be told at all."""
+    return rule.only_with is None or bool(facts.get(rule.only_with))
+
+
+def named_by(facts: Mapping[str, Any], of: str) -> tuple[str, ...]:
+    """The ids that a fact names: none, one or several."""
+    value = facts.get(of)
+    if value is None:
+        return ()
+    return (value,) if isinstance(value, str) else tuple(value)
+
+
+def networks_concerned(rule: Rule, facts: Mapping[str, Any]) -> tuple[str, ...]:
+    """The networks an event concerns, the one it happened in first."""
+    return tuple(dict.fromkeys(id_ for of in rule.concerns for id_ in named_by(facts, of)))
+
+
+def sentence(rule: Rule, facts: Mapping[str, Any], names: Mapping[str, str]) -> str:
+    """What subscribers are told."""
+    return word(rule.template, facts, names)
+
+
+def recipients(rule: Rule, audience: Audience) -> list[Recipient]:
+    """Who is told of an event, by handle: everybody once, with every reason there is, in the order of the rule.
+
+    Whom it concerns in person is given that as the only reason by default: with a seat just left, others may be past.
+    """
+    reasons: dict[str, dict[str, None]] = {}
+    channels: dict[str, Channel] = {}
+    in_person = {bond.principal for bond in audience.bonds if bond.tell.who == "person"}
+    for bond in audience.bonds:
+        if bond.principal not in audience.muted and (bond.tell.who == "person" or bond.principal not in in_person):
+            reasons.setdefault(bond.principal, {}).update(dict.fromkeys(_by_default(rule, bond, audience.names)))
+            channels.setdefault(bond.principal, "nats")
+    for wish in () if rule.confidential else audience.wishes:
+        if _fits(wish, rule, audience):
+            why = _by_subscription(wish.subscription, audience.names)
+            reasons.setdefault(wish.subscriber, {})[why] = None
+            channels.setdefault(wish.subscriber, wish.subscription.channel)
+    return [Recipient(who, channels[who], _shortened(tuple(reasons[who]))) for who in sorted(reasons)]
+
+
+def _fits(wish: Wish, rule: Rule, audience: Audience) -> bool:
+    """Whether the event lies within every limit of a subscription."""
+    wanted = wish.subscription
+    return (
+        wanted.topic == rule.topic
+        and (wanted.network is None or wanted.network in audience.concerned)
+        and (wanted.region is None or wanted.region in audience.concerned.values())
+        and (wanted.role is None or wanted.role in audience.roles.get(wish.subscriber, ()))
+    )
+
+
+def _by_default(rule: Rule, bond: Bond, names: Mapping[str, str]) -> list[str]:
+    name = names.get(bond.network or "", "a network")
+    umbrella = names.get(bond.via or "", "a network")
+    first, who = {
+        "person": ("", "Whom it concerns"),
+        "representative": (f"You represent {name}.", "Representatives"),
+        "members": (f"You represent {name}, a member network of {umbrella}.", "Representatives"),
+        "steward": (f"You are the steward of {name}.", "Stewards"),
+        "steering-member": (f"You are in the steering group of {name}.", "Members of a steering group"),
+        "data-steward": ("You are a data steward of an organisation.", "Data stewards"),
+    }[bond.tell.who]
+    verb = "is" if bond.tell.who == "person" else "are"
+    last = f"{who} {verb} told of {rule.topic} unless they unsubscribe from the topic."
+    return [link for link in (first, bond.tell.because, last) if link]
+
+
+def _by_subscription(subscription: Subscription, names: Mapping[str, str]) -> str:
+    limits = [
+        f" of {names.get(subscription.network, 'a network')}" if subscription.network else "",
+        f" in the region {subscription.region}" if subscription.region else "",
+        f" where you are {subscription.role.replace('-', ' ')}" if subscription.role else "",
+    ]
+    return f"You subscribed to {subscription.topic}{''.join(limits)}."
+
+
+def _shortened(reasons: tuple[str, ...]) -> tuple[str, ...]:
+    if len(reasons) <= MAX_REASONS:
+        return reasons
+    return (*reasons[: MAX_REASONS - 1], f"And {len(reasons) - MAX_REASONS + 1} more reasons.")

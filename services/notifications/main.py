@@ -1,0 +1,9 @@
+"""Notifications as a process: what it hears, and whose events it follows."""
+
+from services.notifications.handlers import on
+from shared.service import Service, run
+
+SERVICE = Service(on, follows=("membership", "events", "benchmark"))
+
+if __name__ == "__main__":
+    run(SERVICE)

@@ -1,0 +1,232 @@
+"""Which state of notifications lies in which table, and the reads that routing and the questions need.
+
+Every read is one statement for a whole audience, however large.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    CompoundSelect,
+    Integer,
+    Row,
+    Select,
+    String,
+    and_,
+    cast,
+    literal,
+    null,
+    or_,
+    select,
+    union_all,
+)
+
+from services.notifications import tables
+from services.notifications.domain import routing, subscriber
+from services.notifications.domain.delivery_log import Announcement
+from services.notifications.domain.known import (
+    DataSteward,
+    Meeting,
+    MemberNetwork,
+    Network,
+    Proposal,
+    SteeringGroup,
+)
+from services.notifications.domain.routing import ROLE_OF, Audience, Bond, Relation, Rule, Wish
+from services.notifications.domain.subscriber import Subscriber, Subscription
+from shared.contracts.notifications import Standing, Topic
+from shared.identity import DELIVERIES
+from shared.outbox import OUTBOX
+from shared.unit_of_work import Aggregate, Reader, Work
+
+SUBSCRIBERS = Aggregate(
+    Subscriber,
+    tables.subscribers,
+    subscriber.evolve,
+    parts={"subscriptions": tables.subscriptions, "muted": tables.mutes},
+)
+ANNOUNCEMENTS = Aggregate(Announcement, tables.announcements, parts={"told": tables.tellings})
+
+NETWORKS = Aggregate(Network, tables.networks, parts={"representatives": tables.representatives})
+MEMBER_NETWORKS = Aggregate(MemberNetwork, tables.member_networks)
+STEERING_GROUPS = Aggregate(SteeringGroup, tables.steering_groups, parts={"seats": tables.seats})
+DATA_STEWARDS = Aggregate(DataSteward, tables.data_stewards)
+PROPOSALS = Aggregate(Proposal, tables.proposals)
+MEETINGS = Aggregate(Meeting, tables.meetings)
+
+
+# ---- the audience of an event --------------------------------------------------------------------------------------
+
+
+def audience(work: Work, rule: Rule, facts: Mapping[str, Any]) -> Audience:
+    """Everybody who might hear of an event. Before the first ``save`` or ``put`` of its message."""
+    concerned = work.load_all(NETWORKS, routing.networks_concerned(rule, facts))
+    wishes = [] if rule.confidential else _wishes(work, rule.topic, list(concerned.values()))
+    names = {network.id: network.name for network in concerned.values()}
+    bonds = [
+        Bond(tell, principal)
+        for tell in rule.tells
+        if tell.who == "person" and tell.of is not None
+        for principal in routing.named_by(facts, tell.of)
+    ]
+    for row in _bonds(work, rule, facts):
+        bonds.append(Bond(rule.tells[row.tell], row.principal, row.network, row.via))
+        if row.network is not None:
+            names[row.network] = row.name
+    return Audience(
+        bonds=bonds,
+        wishes=wishes,
+        muted=_muted(work, rule.topic) if bonds else frozenset(),
+        concerned={network.id: network.region for network in concerned.values()},
+        roles=_roles(work, rule.topic, list(concerned)) if any(w.subscription.role for w in wishes) else {},
+        names=names,
+    )
+
+
+def _wishes(work: Work, topic: Topic, concerned: Sequence[Network]) -> list[Wish]:
+    """The subscriptions to a topic; those limited to other networks or regions are left where they are."""
+    c = tables.subscriptions.c
+    statement = select(tables.subscriptions).where(
+        c.topic == topic,
+        or_(c.network.is_(None), c.network.in_(sorted(network.id for network in concerned))),
+        or_(c.region.is_(None), c.region.in_(sorted({network.region for network in concerned if network.region}))),
+    )
+    rows = work.select(statement.order_by(c.owner, c.key))
+    return [
+        Wish(
+            row.owner,
+            Subscription(
+                topic=row.topic,
+                network=row.network,
+                region=row.region,
+                role=row.role,
+                channel=row.channel,
+                since=row.since,
+            ),
+        )
+        for row in rows
+    ]
+
+
+def _bonds(work: Work, rule: Rule, facts: Mapping[str, Any]) -> Sequence[Row[Any]]:
+    """Who is something to the networks a rule names: tell (its place in the rule), principal, network, name, via."""
+    parts = []
+    for place, tell in enumerate(rule.tells):
+        ids = None if tell.of is None else routing.named_by(facts, tell.of)
+        if tell.who != "person" and ids != ():
+            parts.append(_holders(tell.who, ids).add_columns(literal(place, Integer).label("tell")))
+    if not parts:
+        return []
+    found = union_all(*parts).subquery().c
+    order = (found.tell, found.principal, found.name, found.network)
+    return work.select(select(found.tell, found.principal, found.network, found.name, found.via).order_by(*order))
+
+
+def _muted(work: Work, topic: Topic) -> frozenset[str]:
+    return frozenset(row.owner for row in work.select(select(tables.mutes.c.owner).where(tables.mutes.c.key == topic)))
+
+
+def _roles(work: Work, topic: Topic, networks: Collection[str]) -> dict[str, frozenset[Standing]]:
+    """What those who subscribed to a topic for a role are in these networks; a data steward is one everywhere."""
+    c = tables.subscriptions.c
+    asking = select(c.owner).where(c.topic == topic, c.role.is_not(None))
+    found = _all_roles(networks).subquery().c
+    roles: dict[str, frozenset[Standing]] = {}
+    for row in work.select(select(found.principal, found.role).where(found.principal.in_(asking)).distinct()):
+        roles[row.principal] = roles.get(row.principal, frozenset()) | {row.role}
+    return roles
+
+
+def _all_roles(networks: Collection[str] | None) -> CompoundSelect[Any]:
+    return union_all(
+        *(
+            _holders(relation, None if relation == "data-steward" else networks).add_columns(
+                literal(role, String).label("role")
+            )
+            for relation, role in ROLE_OF.items()
+            if not (relation == "members" and networks is None)  # anybody's members are somebody's representatives
+        )
+    )
+
+
+def _holders(relation: Relation, of: Collection[str] | None) -> Select[Any]:
+    """Who stands in a relation to these networks, or to any: principal, network, name, via."""
+    network, speaker, member = tables.networks.c, tables.representatives.c, tables.member_networks.c
+    group, seat, steward = tables.steering_groups.c, tables.seats.c, tables.data_stewards.c
+    none = cast(null(), String)
+
+    def row(principal: Any, network_id: Any, name: Any, via: Any = none) -> Select[Any]:
+        return select(principal.label("principal"), network_id.label("network"), name.label("name"), via.label("via"))
+
+    match relation:
+        case "representative":
+            found, where = row(speaker.principal, network.id, network.name), network.id
+            found = found.join_from(tables.representatives, tables.networks, speaker.owner == network.id)
+        case "members":
+            found, where = row(speaker.principal, network.id, network.name, member.umbrella), member.umbrella
+            found = found.join_from(tables.member_networks, tables.networks, member.network == network.id)
+            found = found.join(tables.representatives, speaker.owner == network.id)
+        case "steward":
+            found, where = row(network.steward, network.id, network.name), network.id
+            found = found.where(network.steward.is_not(None))
+        case "steering-member":
+            found, where = row(seat.principal, network.id, network.name), network.id
+            found = found.join_from(tables.seats, tables.steering_groups, seat.owner == group.id)
+            found = found.join(tables.networks, group.network == network.id)
+        case _:
+            return row(steward.principal, none, none).select_from(tables.data_stewards)
+    return found if of is None else found.where(where.in_(sorted(of)))
+
+
+# ---- what is asked -------------------------------------------------------------------------------------------------
+
+
+def roles_of(reader: Reader, principal: str) -> Sequence[Row[Any]]:
+    """What a principal is, and where: role, network, name."""
+    found = _all_roles(None).subquery().c
+    statement = select(found.role, found.network, found.name).where(found.principal == principal).distinct()
+    return reader.select(statement.order_by(found.role, found.name, found.network))
+
+
+def deliveries(
+    reader: Reader,
+    *,
+    subscriber: str | None,
+    topic: Topic | None,
+    event_id: str | None,
+    after: tuple[str, str] | None,
+    limit: int,
+) -> Sequence[Row[Any]]:
+    """Lines of the delivery log, the latest first; ``after`` is the announcement and subscriber of the last line seen.
+
+    ``waiting`` says that the message is still in the outbox: a row that is gone from there was sent long ago.
+    """
+    told, said = tables.tellings.c, tables.announcements.c
+    unsent = and_(
+        OUTBOX.c.stream == DELIVERIES,
+        OUTBOX.c.aggregate == told.key,
+        OUTBOX.c.sequence == told.position,
+        OUTBOX.c.sent_at.is_(None),
+    )
+    statement = (
+        select(tables.announcements, told.key, told.position, told.channel, told.why, OUTBOX.c.id.label("waiting"))
+        .join_from(tables.tellings, tables.announcements, told.owner == said.id)
+        .outerjoin(OUTBOX, unsent)
+        .order_by(told.owner.desc(), told.key)
+        .limit(limit)
+    )
+    for column, wanted in ((told.key, subscriber), (said.topic, topic), (said.event_id, event_id)):
+        if wanted is not None:
+            statement = statement.where(column == wanted)
+    if after is not None:
+        announcement, last = after
+        statement = statement.where(or_(told.owner < announcement, and_(told.owner == announcement, told.key > last)))
+    return reader.select(statement)
+
+
+def told_before(work: Work, moment: datetime, limit: int) -> list[str]:
+    """The ids of the oldest announcements made before a moment."""
+    said = tables.announcements.c
+    rows = work.select(select(said.id).where(said.told_at < moment).order_by(said.told_at, said.id).limit(limit))
+    return [row.id for row in rows]

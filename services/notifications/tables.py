@@ -1,0 +1,80 @@
+"""The tables of notifications: subscriptions, the delivery log, and the copies of what the other services said."""
+
+from sqlalchemy import BigInteger, CheckConstraint, Column, Date, ForeignKey, Index, Integer, MetaData, Table, Text
+from sqlalchemy.schema import SchemaItem
+
+from shared.database import Document, Key, Moment
+
+metadata = MetaData()
+
+
+def _aggregate(name: str, *columns: SchemaItem) -> Table:
+    return Table(
+        name, metadata, Column("id", Key, primary_key=True), Column("sequence", Integer, nullable=False), *columns
+    )
+
+
+def _part(name: str, of: Table, *columns: SchemaItem) -> Table:
+    owner = Column("owner", Key, ForeignKey(of.c.id, ondelete="CASCADE"), primary_key=True)
+    return Table(name, metadata, owner, Column("key", Key, primary_key=True), *columns)
+
+
+# Who wants to hear what ---------------------------------------------------------------------------------------------
+
+subscribers = _aggregate("subscribers")
+subscriptions = _part(
+    "subscriptions",
+    subscribers,
+    Column("topic", Key, nullable=False, index=True),
+    Column("network", Key),
+    Column("region", Key),
+    Column("role", Key),
+    Column("channel", Key, nullable=False),
+    Column("since", Moment, nullable=False),
+)
+mutes = _part("mutes", subscribers, Column("since", Moment, nullable=False))
+Index("mutes_of_topic", mutes.c.key)
+
+# Who was told what --------------------------------------------------------------------------------------------------
+
+announcements = _aggregate(
+    "announcements",
+    Column("told_at", Moment, nullable=False, index=True),
+    Column("topic", Key, nullable=False),
+    Column("sentence", Text, nullable=False),
+    Column("event", Key, nullable=False),
+    # One event is told once, whatever a handler may believe.
+    Column("event_id", Key, nullable=False, unique=True),
+    Column("about", Key, nullable=False),
+    Column("network", Key),
+)
+tellings = _part(
+    "tellings",
+    announcements,
+    Column("position", BigInteger, CheckConstraint("position >= 1"), nullable=False),
+    Column("channel", Key, nullable=False),
+    Column("why", Document, nullable=False),
+)
+Index("tellings_of_subscriber", tellings.c.key, tellings.c.owner)
+
+# What the others said -----------------------------------------------------------------------------------------------
+
+networks = _aggregate(
+    "networks", Column("name", Text, nullable=False), Column("region", Key), Column("steward", Key, index=True)
+)
+representatives = _part("representatives", networks, Column("principal", Key, nullable=False, index=True))
+member_networks = _aggregate(
+    "member_networks",
+    Column("umbrella", Key, nullable=False, index=True),
+    Column("network", Key, nullable=False, index=True),
+)
+steering_groups = _aggregate("steering_groups", Column("network", Key, nullable=False, index=True))
+seats = _part("seats", steering_groups, Column("principal", Key, nullable=False, index=True))
+data_stewards = _aggregate("data_stewards", Column("principal", Key, nullable=False, index=True))
+proposals = _aggregate("proposals", Column("author", Key), Column("electorate", Document, nullable=False))
+meetings = _aggregate(
+    "meetings",
+    Column("date", Date, nullable=False),
+    Column("place", Text, nullable=False),
+    Column("invited", Document, nullable=False),
+)
