@@ -156,6 +156,8 @@ class Connection(Client):
                 if not told.done():
                     told.set_result(None)
         elif self.is_connected:
+            if isinstance(error, errors.StaleConnectionError | OSError):
+                return  # that the connection is lost is said next
             log.error("NATS reports an error", principal=self.principal, error=text)
         elif text != self._trouble:
             log.warning("NATS cannot be reached, still trying", principal=self.principal, reason=text)

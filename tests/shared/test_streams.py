@@ -147,10 +147,8 @@ async def test_a_durable_follows_only_the_inbound_messages_its_service_owns(nc: 
 
 
 async def test_an_inbound_name_that_nobody_knows_is_refused_by_the_server_at_once(
-    nc: Connection, tmp_path: Path
+    server: NatsServer, nc: Connection
 ) -> None:
-    server = NatsServer(tmp_path)
-    server.port = nc.connected_url.port
     payroll = await server.connect("publisher", "payroll")
     await reconcile(nc, [Stream(INBOUND, {"subjects": ["inbound.v1.*.staff-joined"]})], [])
     await payroll.request("inbound.v1.payroll.staff-joined", b"{}", timeout=5)
