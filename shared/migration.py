@@ -1,19 +1,21 @@
 """Brings a store to the level its service needs: Alembic, with the loop's own tables beside the service's.
 
-``python -m shared.migration SERVICE "what changes"`` writes the next migration of a service, from the difference between
-its migrations so far and its tables.
+``python -m shared.migration SERVICE "what changes"`` writes the next migration of a service, from the difference
+between its migrations so far and its tables.
 """
 
 import importlib
 import sys
 import tempfile
 from pathlib import Path
+from typing import Literal
 
 from alembic import command, context
 from alembic.config import Config
 from sqlalchemy import Connection, Engine, MetaData, text
 
-from shared.database import LOOP, open_store, writing
+from shared import dead_letters, inbox, outbox, relay, tasks, timers  # noqa: F401  their tables join LOOP
+from shared.database import LOOP, Document, Key, Moment, open_store, writing
 
 ADVISORY_LOCK = 0x436F6E636F7264
 """Held while a PostgreSQL store is migrated: of several replicas that start together, one migrates."""
@@ -43,9 +45,24 @@ def run(metadata: MetaData) -> None:
     """What ``migrations/env.py`` of each service calls."""
     connection: Connection = context.config.attributes["connection"]
     context.configure(
-        connection=connection, target_metadata=[metadata, LOOP], transactional_ddl=False, render_as_batch=True
+        connection=connection,
+        target_metadata=[metadata, LOOP],
+        transactional_ddl=False,
+        render_as_batch=True,
+        render_item=_render,
     )
     context.run_migrations()
+
+
+def _render(kind: str, item: object, _: object) -> str | Literal[False]:
+    """Writes a column type of ours by its name; Alembic would spell out its variants, and one of them wrongly."""
+    if kind == "type":
+        if isinstance(item, Moment):
+            return "shared.database.Moment()"
+        for name, ours in (("Key", Key), ("Document", Document)):
+            if item is ours:
+                return f"shared.database.{name}"
+    return False
 
 
 def revise(service: str, message: str) -> None:
