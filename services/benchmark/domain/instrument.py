@@ -63,6 +63,25 @@ def load_version(existing: Instrument | None, wanted: Instrument) -> list[Event]
     return []
 
 
+def unknown(id_: str) -> Refusal:
+    """There is no such instrument."""
+    return Refusal(
+        code="unknown-instrument",
+        sentence=f"No instrument has the id {id_}; load-instrument takes one in, list-rounds names those in use.",
+        field="instrument",
+    )
+
+
+def unknown_measure(code: str, id_: str) -> Refusal:
+    """The instrument has no such measure."""
+    return Refusal(
+        code="unknown-measure",
+        sentence=f"{code} is no measure of this round's instrument; show-instrument {id_} lists them.",
+        field="measure",
+        data={"instrument": id_},
+    )
+
+
 def evolve(instrument: Instrument | None, event: Event) -> Instrument:
     """Applies one event."""
     match event:

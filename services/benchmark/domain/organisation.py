@@ -3,10 +3,11 @@
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from pydantic import BaseModel
 
+from services.benchmark.domain.disclosure import Place
 from services.benchmark.domain.scores import Submission
 from shared.contracts.membership import OrganisationRegistered, OrganisationType, Region
 from shared.refusal import Refusal
@@ -21,6 +22,15 @@ class Organisation(BaseModel, frozen=True):
     abbreviation: str | None
     type: OrganisationType
     region: Region | None
+
+
+class Row(BaseModel, frozen=True):
+    """Who a submission is from, without its scores."""
+
+    id: str
+    respondent: str
+    name: str | None
+    organisation: str | None
 
 
 def as_told(event: OrganisationRegistered) -> Organisation:
@@ -55,23 +65,34 @@ def plain_name(name: str) -> str:
     return " ".join(words[1:] if words[:1] == ["the"] else words)
 
 
-def links(submissions: Iterable[Submission], organisations: Iterable[Organisation]) -> Mapping[str, str]:
-    """Which organisation each unlinked row of one round is: submission id → organisation id, only where it is certain.
+def links(rows: Sequence[Row], organisations: Sequence[Organisation]) -> Mapping[str, str]:
+    """Which organisation each unlinked row of one round is: id of the row → organisation id, only where it is certain.
 
     Certain is the same name, borne by one organisation and one row, and an organisation that no row has yet. An
     abbreviation proves nothing (NRS is the National Records of Scotland, and the Nuclear Restoration Services too),
     and a wrong link would show one organisation's scores to another's steward.
     """
-    submissions, organisations = list(submissions), list(organisations)
-    taken = {submission.organisation for submission in submissions}
+    taken = {row.organisation for row in rows}
     bearers = Counter(plain_name(organisation.name) for organisation in organisations)
-    rows = Counter(plain_name(submission.name) for submission in submissions if submission.name)
-    by_name = {plain_name(o.name): o.id for o in organisations if bearers[plain_name(o.name)] == 1}
+    named = Counter(plain_name(row.name) for row in rows if row.name)
+    by_name = {plain_name(organisation.name): organisation.id for organisation in organisations}
     found = {}
-    for submission in submissions:
-        if submission.organisation is None and submission.name:
-            name = plain_name(submission.name)
-            organisation = by_name.get(name)
-            if organisation is not None and organisation not in taken and rows[name] == 1:
-                found[submission.id] = organisation
+    for row in rows:
+        name = plain_name(row.name or "")
+        if row.organisation is None and bearers[name] == named[name] == 1 and by_name[name] not in taken:
+            found[row.id] = by_name[name]
     return found
+
+
+def linked(submissions: Iterable[Submission], found: Mapping[str, str]) -> list[Submission]:
+    """The submissions, those in ``found`` now known to be an organisation."""
+    return [
+        submission.model_copy(update={"organisation": found[submission.id]}) if submission.id in found else submission
+        for submission in submissions
+    ]
+
+
+def places(submissions: Iterable[Submission], organisations: Iterable[Organisation]) -> dict[str, Place]:
+    """The peer groups of each respondent as they are known now."""
+    known = {one.id: Place(type=one.type, region=one.region) for one in organisations}
+    return {submission.respondent: known.get(submission.organisation or "", Place()) for submission in submissions}

@@ -10,6 +10,8 @@ from pydantic import BaseModel
 from services.benchmark.domain import organisation
 from services.benchmark.domain.disclosure import MIN_ORGANISATIONS, Figure
 from services.benchmark.domain.instrument import PEOPLE_SURVEY, Instrument
+from services.benchmark.domain.instrument import unknown as instrument_unknown
+from services.benchmark.domain.organisation import Row
 from services.benchmark.domain.problems import together
 from services.benchmark.domain.scores import Submission, score_problems
 from shared.contracts.benchmark import (
@@ -53,11 +55,7 @@ def open_round(
 ) -> list[Event] | Refusal:
     """Opens a round; ``same_label`` is a round of the instrument, in any version, that has the label already."""
     if instrument is None:
-        return Refusal(
-            code="unknown-instrument",
-            sentence=f"No instrument has the id {command.instrument}; load-instrument takes one in.",
-            field="instrument",
-        )
+        return instrument_unknown(command.instrument)
     if instrument.name == PEOPLE_SURVEY:
         return Refusal(
             code="people-survey-comes-from-its-file",
@@ -163,7 +161,7 @@ def release(round_: Round, release_id: str, figures: Sequence[Figure], at: datet
 
 def link(
     round_: Round | None,
-    rows: Sequence[Submission],
+    rows: Sequence[Row],
     command: LinkRespondent,
     *,
     organisation_known: bool,
@@ -185,7 +183,7 @@ def link(
     return _taken(row, rows, command) or [RespondentLinked(round=round_.id)]
 
 
-def _taken(row: Submission, rows: Sequence[Submission], command: LinkRespondent) -> Refusal | None:
+def _taken(row: Row, rows: Sequence[Row], command: LinkRespondent) -> Refusal | None:
     if row.organisation is not None:
         return Refusal(
             code="respondent-linked-already",
@@ -207,6 +205,35 @@ def _taken(row: Submission, rows: Sequence[Submission], command: LinkRespondent)
 def unknown(id_: str) -> Refusal:
     """There is no such round."""
     return Refusal(code="unknown-round", sentence=f"No round has the id {id_}; list-rounds shows them.", field="round")
+
+
+def not_released(round_: Round) -> Refusal:
+    """Its figures have not left yet."""
+    return Refusal(
+        code="round-not-released",
+        sentence=f"The round {round_.label} is {round_.state}; its figures can be asked for once it is released.",
+        field="round",
+    )
+
+
+def not_imported(round_: Round) -> Refusal:
+    """It did not come from a file."""
+    return Refusal(
+        code="round-not-imported",
+        sentence=f"The round {round_.label} was handed in by its organisations; this can be asked of a round that "
+        "import-people-survey took in.",
+        field="round",
+    )
+
+
+def no_scores(round_: Round) -> Refusal:
+    """The organisation that asks has no scores in it."""
+    return Refusal(
+        code="no-scores",
+        sentence=f"The round {round_.label} holds no scores known to be this organisation's. If it took part under "
+        "another name, an operator can say so with link-respondent.",
+        field="organisation",
+    )
 
 
 def _label_taken(same: Round) -> Refusal:

@@ -6,7 +6,17 @@ from statistics import median
 
 from services.benchmark.domain.disclosure import REASONS, Figure, Values, counted, overall_median
 from services.benchmark.domain.scores import Submission, not_asked
-from shared.contracts.benchmark import Distribution, Measure, MeasureComparison, Position, Withheld, WithheldCode
+from shared.contracts.benchmark import (
+    Against,
+    Distribution,
+    Grouping,
+    Measure,
+    MeasureComparison,
+    OwnScore,
+    Position,
+    Withheld,
+    WithheldCode,
+)
 
 AGREEMENT = Decimal("0.0005")
 """Two medians agree to three decimals: the published one is ours, rounded up or down."""
@@ -42,6 +52,27 @@ def position(score: float | None, figure: Distribution) -> Position | None:
     if score < figure.median:
         return "below-lower-quartile" if score < figure.lower_quartile else "between-lower-quartile-and-median"
     return "above-upper-quartile" if score > figure.upper_quartile else "between-median-and-upper-quartile"
+
+
+def own(measure: Measure, shown: float | WithheldCode, figures: Mapping[tuple[str, Grouping], Figure]) -> OwnScore:
+    """An organisation's score on one measure as the gate shows it, against the figures around it."""
+    value = shown if isinstance(shown, float) else None
+
+    def against(by: Grouping) -> Against | None:
+        figure = figures.get((measure.code, by))
+        if figure is None:
+            return None
+        of_group = distribution(figure)
+        return Against(distribution=of_group, position=position(value, of_group))
+
+    return OwnScore(
+        measure=measure,
+        value=value,
+        withheld=None if isinstance(shown, float) else withheld(shown),
+        everyone=against("all"),
+        same_type=against("type"),
+        same_region=against("region"),
+    )
 
 
 def compare(
