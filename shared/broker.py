@@ -9,6 +9,7 @@ import base64
 import binascii
 import json
 import re
+import sysconfig
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +22,9 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from shared.identity import inbox_prefix
+
+SERVER_BINARY = Path(sysconfig.get_path("scripts")) / "nats-server"
+"""The NATS server that is installed with the project, for the local stack and the tests."""
 
 RECONNECT_WAIT = 0.5
 """Seconds between two attempts to reach the server; there is no last attempt."""

@@ -7,16 +7,14 @@
 import asyncio
 import signal
 import subprocess
-import sysconfig
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
-from shared.broker import Connection, connect
+from shared.broker import SERVER_BINARY, Connection, connect
 from shared.identity import Keys, write_creds
 
-BINARY = Path(sysconfig.get_path("scripts")) / "nats-server"
 START_WITHIN = 20.0
 STOP_WITHIN = 20.0
 
@@ -50,7 +48,7 @@ class NatsServer:
         log = self.directory / "nats.log"
         log.touch()
         said_before = log.stat().st_size
-        command: list[str | Path] = [BINARY, "--config", conf, "--addr", "127.0.0.1", "--port", str(self.port)]
+        command: list[str | Path] = [SERVER_BINARY, "--config", conf, "--addr", "127.0.0.1", "--port", str(self.port)]
         with log.open("ab") as output:
             self.process = subprocess.Popen(command, stdout=output, stderr=output)  # noqa: S603  our own program
         give_up_at = time.monotonic() + START_WITHIN

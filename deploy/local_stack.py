@@ -1,0 +1,315 @@
+"""The whole platform on one machine, in one directory: NATS from its wheel and the four services, a process each.
+
+DIR/keys         private keys of the platform          DIR/creds        credentials: operator and services
+DIR/nats.conf    written anew at every start           DIR/jetstream    streams
+DIR/NAME.sqlite  the store of a service                DIR/logs         a file for each program
+DIR/stack.json   {"url", "port"}: where NATS listens   DIR/lock         held for as long as the stack runs
+"""
+
+import asyncio
+import ctypes
+import fcntl
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TextIO
+
+import structlog
+import uuid_utils
+
+from shared import clock
+from shared.broker import SERVER_BINARY, BrokerError, Connection, connect, request
+from shared.contracts.cloudevent import STRUCTURED_HEADERS, write
+from shared.contracts.message import subject_of
+from shared.contracts.platform import Health, Reply, ServiceHealth
+from shared.identity import SERVICES, Keys, write_creds
+
+HOST = "127.0.0.1"
+FIRST_PORT = 4222
+PORTS_TRIED = 100
+START_WITHIN = 10.0
+STOP_WITHIN = 15.0
+"""Seconds a program has to leave by itself; longer than a service needs to finish what it has in hand."""
+RESTART_PAUSES = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0)
+"""Seconds before a program that died is started again; the last one for ever after."""
+STEADY_AFTER = 30.0
+"""Seconds a program must have run for its earlier deaths not to count any more."""
+DEATHS_TO_GIVE_UP_WAITING = 3
+ASK_EVERY = 0.05
+OPERATOR = "operator"
+
+log = structlog.get_logger()
+
+
+class StackError(Exception):
+    """The stack cannot be started, or is not ready; the message is a sentence for whoever started it."""
+
+
+@dataclass
+class Program:
+    """A process that is kept running, and what it was told."""
+
+    name: str
+    command: Sequence[str]
+    log: Path
+    environment: Mapping[str, str] = field(default_factory=dict)
+    process: asyncio.subprocess.Process | None = None
+    deaths: int = 0
+    keeper: asyncio.Task[None] | None = None
+
+    @property
+    def last_words(self) -> str:
+        """The end of its log."""
+        with self.log.open("rb") as file:
+            file.seek(max(0, self.log.stat().st_size - 2000))
+            return file.read().decode(errors="replace").strip()
+
+
+class LocalStack:
+    """Starts everything, keeps it running, and stops it all. For one event loop, on the main thread.
+
+    ``programs`` says how each service is started: name → command.
+    """
+
+    def __init__(self, directory: Path, programs: Mapping[str, Sequence[str]] | None = None) -> None:
+        self.directory = directory.resolve()
+        self._commands = programs or {name: (sys.executable, "-m", f"services.{name}.main") for name in SERVICES}
+        self.programs: dict[str, Program] = {}
+        self.url = ""
+        self._lock: TextIO | None = None
+        self._nc: Connection | None = None
+        self._stopping = False
+
+    @property
+    def credentials(self) -> Path:
+        """The credentials of the operator."""
+        return self._creds(OPERATOR)
+
+    async def start(self) -> None:
+        """Makes what is missing and starts every program; ``StackError`` if that cannot be."""
+        self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._take_lock()
+        try:
+            await self._start()
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def ready(self, timeout: float = 30.0) -> None:  # noqa: ASYNC109  the sentence names who is late
+        """Returns when every service says that it is ready; ``StackError`` names the one that is not."""
+        give_up_at = asyncio.get_running_loop().time() + timeout
+        await asyncio.gather(*(self._ready(self.programs[name], give_up_at) for name in self._commands))
+
+    async def run_until_stopped(self) -> None:
+        """Returns after SIGINT or SIGTERM, with everything stopped."""
+        told = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for each in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(each, told.set)
+        try:
+            await told.wait()
+        finally:
+            await self.stop()
+            for each in (signal.SIGINT, signal.SIGTERM):
+                loop.remove_signal_handler(each)
+
+    async def stop(self) -> None:
+        """Stops the services, then NATS; no process is left. A second call does nothing."""
+        self._stopping = True
+        await asyncio.gather(*(self._end(program) for name, program in self.programs.items() if name != "nats"))
+        if self._nc is not None:
+            await self._nc.close()
+        if "nats" in self.programs:
+            await self._end(self.programs["nats"])
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    # ---- starting ------------------------------------------------------------------------------------------------
+
+    def _take_lock(self) -> None:
+        # The system lets go of the lock when the process ends, however it ends.
+        lock = (self.directory / "lock").open("a+")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.seek(0)
+            holder = lock.read().strip()
+            lock.close()
+            raise StackError(
+                f"A stack runs in {self.directory} already (process {holder}): use it, stop it first, "
+                "or name another directory with --data."
+            ) from None
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        self._lock = lock
+
+    async def _start(self) -> None:
+        keys = Keys.create(self.directory / "keys")
+        for principal in (OPERATOR, *self._commands):
+            if not self._creds(principal).exists():
+                write_creds(self._creds(principal), keys.issue(principal, principal))
+        conf = self.directory / "nats.conf"
+        conf.write_text(keys.server_conf(self.directory / "jetstream"))
+        port = self._port()
+        self.url = f"nats://{HOST}:{port}"
+        (self.directory / "stack.json").write_text(json.dumps({"url": self.url, "port": port}) + "\n")
+        (self.directory / "logs").mkdir(exist_ok=True)
+
+        nats = self._keep("nats", [str(SERVER_BINARY), "--config", str(conf), "--addr", HOST, "--port", str(port)])
+        try:
+            self._nc = await connect([self.url], self.credentials, patience=START_WITHIN)
+        except BrokerError as error:
+            raise StackError(f"NATS did not start. {error} The end of {nats.log}:\n{nats.last_words}") from None
+        for name, command in self._commands.items():
+            self._keep(
+                name,
+                command,
+                CONCORD_NATS=self.url,
+                CONCORD_CREDENTIALS=str(self._creds(name)),
+                CONCORD_STORE=f"sqlite:///{self.directory / name}.sqlite",
+            )
+
+    def _creds(self, principal: str) -> Path:
+        return self.directory / "creds" / f"{principal}.creds"
+
+    def _port(self) -> int:
+        """The port of the last start, so that what knows the stack's address finds it again; else the next free one."""
+        described = self.directory / "stack.json"
+        if described.exists():
+            port = int(json.loads(described.read_text())["port"])
+            if not _is_free(port):
+                raise StackError(
+                    f"Port {port}, on which the stack in {self.directory} listens, is taken by another program: "
+                    f"stop that one, or delete {described} so that another port is chosen."
+                )
+            return port
+        for port in range(FIRST_PORT, FIRST_PORT + PORTS_TRIED):
+            if _is_free(port):
+                return port
+        raise StackError(f"None of the ports {FIRST_PORT} to {FIRST_PORT + PORTS_TRIED - 1} is free for NATS.")
+
+    # ---- keeping running -----------------------------------------------------------------------------------------
+
+    def _keep(self, name: str, command: Sequence[str], **environment: str) -> Program:
+        program = Program(name, command, self.directory / "logs" / f"{name}.log", environment)
+        program.log.touch()
+        self.programs[name] = program
+        program.keeper = asyncio.create_task(self._keep_running(program))
+        return program
+
+    async def _keep_running(self, program: Program) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            started_at = loop.time()
+            with program.log.open("ab") as output:
+                program.process = await asyncio.create_subprocess_exec(
+                    *program.command,
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    env={**os.environ, **program.environment},
+                    start_new_session=True,  # Ctrl-C reaches this process alone, which stops the others in order
+                    preexec_fn=_dying_with(os.getpid()),
+                )
+            code = await program.process.wait()
+            if self._stopping:
+                return
+            program.deaths = 1 if loop.time() - started_at > STEADY_AFTER else program.deaths + 1
+            pause = RESTART_PAUSES[min(program.deaths, len(RESTART_PAUSES)) - 1]
+            log.warning("a program died, starting it again", program=program.name, code=code, after_seconds=pause)
+            _kill_group(program.process.pid)
+            await asyncio.sleep(pause)
+
+    async def _end(self, program: Program) -> None:
+        process, keeper = program.process, program.keeper
+        if process is not None and process.returncode is None:
+            process.terminate()
+            try:
+                async with asyncio.timeout(STOP_WITHIN):
+                    await process.wait()
+            except TimeoutError:
+                log.warning("a program did not stop and is killed", program=program.name, seconds=STOP_WITHIN)
+                process.kill()
+                await process.wait()
+        if process is not None:
+            _kill_group(process.pid)
+        if keeper is not None:
+            keeper.cancel()
+            await asyncio.gather(keeper, return_exceptions=True)
+
+    # ---- being ready ---------------------------------------------------------------------------------------------
+
+    async def _ready(self, program: Program, give_up_at: float) -> None:
+        loop = asyncio.get_running_loop()
+        deaths = program.deaths
+        while (reason := await self._why_not_ready(program.name)) is not None:
+            died = program.deaths - deaths
+            if loop.time() >= give_up_at or died >= DEATHS_TO_GIVE_UP_WAITING:
+                said = f" It died {died} times." if died else ""
+                raise StackError(
+                    f"{program.name} is not ready: {reason}.{said} The end of {program.log}:\n{program.last_words}"
+                )
+            await asyncio.sleep(ASK_EVERY)
+
+    async def _why_not_ready(self, service: str) -> str | None:
+        if self._nc is None:
+            return "the stack was not started"
+        asked = write(Health(), id=str(uuid_utils.uuid7()), source=f"/concord/{OPERATOR}", time=clock.now())
+        try:
+            answer = await request(
+                self._nc, subject_of(Health, OPERATOR, service), asked, dict(STRUCTURED_HEADERS), timeout=1
+            )
+        except BrokerError as error:
+            return str(error).rstrip(".")
+        reply = Reply.model_validate_json(answer.data)
+        if reply.outcome != "answered":
+            return f"it answers {answer.data.decode()}"
+        health = ServiceHealth.model_validate(reply.answer)
+        return None if health.ready else "; ".join(health.reasons) or "it does not say why"
+
+
+def _is_free(port: int) -> bool:
+    with closing(socket.socket()) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+        return True
+
+
+_PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+
+
+def _dying_with(parent: int) -> Callable[[], None] | None:
+    """What a child does before it becomes its program: asks the system to be killed when this process ends.
+
+    So a stack that is itself killed leaves nothing behind. Only Linux offers this.
+    """
+    libc = _libc
+    if libc is None:
+        return None
+
+    def ask() -> None:
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it ended before the request
+            os._exit(1)
+
+    return ask
+
+
+def _kill_group(leader: int) -> None:
+    """Kills what a program has left running."""
+    try:
+        os.killpg(leader, signal.SIGKILL)
+    except ProcessLookupError:
+        return
