@@ -40,7 +40,7 @@ def apply(
 ) -> list[Event] | Refusal:
     """Applies to an umbrella; an open one admits at once. ``home`` is the network's home organisation, if any."""
     if umbrella.umbrella is None:
-        return not_an_umbrella(umbrella)
+        return not_an_umbrella(umbrella, "umbrella")
     if not acts_for(network, principal):
         return _not_of(network, principal)
     if umbrella.id == network.id:
@@ -70,7 +70,7 @@ def admit(
 ) -> list[Event] | Refusal:
     """Admits an applicant. ``may_admit``: whoever asks is the umbrella's steward or sits in its steering group."""
     if umbrella.umbrella is None:
-        return not_an_umbrella(umbrella)
+        return not_an_umbrella(umbrella, "umbrella")
     if not may_admit:
         return Refusal(
             code="not-of-the-steering-group",
@@ -111,12 +111,13 @@ def lapse(membership: Membership) -> list[Event]:
     return [MemberNetworkLapsed(membership=membership.id, umbrella=membership.umbrella, network=membership.network)]
 
 
-def not_an_umbrella(network: Network) -> Refusal:
+def not_an_umbrella(network: Network, field: str) -> Refusal:
     """The network has no members and no steering group."""
     return Refusal(
         code="not-an-umbrella",
         sentence=f"{network.name} is no umbrella network: it has no members, steering group or proposals. "
         "list-networks with umbrellas set shows those that have.",
+        field=field,
     )
 
 

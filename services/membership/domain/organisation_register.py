@@ -69,6 +69,12 @@ class Intake:
     events: Sequence[OrganisationRegistered]
     unchanged: int
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many organisations were registered, changed, and left as they were."""
+        changed = sum(isinstance(event, OrganisationChanged) for event in self.events)
+        return {"registered": len(self.events) - changed, "changed": changed, "unchanged": self.unchanged}
+
 
 def take_in(command: ImportOrganisations, known: Iterable[Organisation], new_ids: Sequence[str]) -> Intake | Refusal:
     """Compares the rows with every organisation ``known``. ``new_ids`` holds one unused id for each row.

@@ -119,7 +119,7 @@ def draft(
 ) -> list[Event] | Refusal:
     """Writes a proposal down. ``may_draft``: whoever asks represents a member network or steers the umbrella."""
     if umbrella.umbrella is None:
-        return not_an_umbrella(umbrella)
+        return not_an_umbrella(umbrella, "umbrella")
     if not may_draft:
         return Refusal(
             code="not-a-member",
@@ -137,7 +137,7 @@ def open_(
 ) -> list[Event] | Refusal:
     """Asks every network of the electorate, which is who is a member at this moment."""
     if umbrella.umbrella is None:
-        return not_an_umbrella(umbrella)
+        return not_an_umbrella(umbrella, "umbrella")
     if proposal.state != "draft":
         return _in_the_wrong_state(proposal, "opened", "draft")
     if command.deadline <= at:
@@ -290,6 +290,24 @@ def withdraw(proposal: Proposal, command: WithdrawProposal, at: datetime) -> lis
     ]
 
 
+def unknown(proposal: str) -> Refusal:
+    """No proposal has this id."""
+    return Refusal(
+        code="proposal-unknown",
+        sentence=f"No proposal has the id {proposal}; list-proposals shows those there are.",
+        field="proposal",
+    )
+
+
+def not_asked(network: str) -> Refusal:
+    """The network is not of the electorate."""
+    return Refusal(
+        code="not-in-the-electorate",
+        sentence=f"The network {network} has no voice on this proposal; show-proposal lists those that have.",
+        field="network",
+    )
+
+
 def _position(voice: Voice) -> Position | None:
     return voice.stance.position if voice.stance else None
 
@@ -362,7 +380,7 @@ def evolve(proposal: Proposal | None, event: Event) -> Proposal:
             )
         case PositionTaken(), Proposal():
             before = proposal.voices[event.stance.network]
-            voice = Voice(stance=event.stance, earlier=_everything(before))
+            voice = Voice(stance=event.stance, earlier=everything_said(before))
             return _with(proposal, voices={**proposal.voices, event.stance.network: voice})
         case ProposalAmended(), Proposal():
             return _with(
@@ -371,7 +389,7 @@ def evolve(proposal: Proposal | None, event: Event) -> Proposal:
                 text=event.text,
                 version=event.version,
                 deadline=event.deadline,
-                voices={network: Voice(earlier=_everything(voice)) for network, voice in proposal.voices.items()},
+                voices={network: Voice(earlier=everything_said(voice)) for network, voice in proposal.voices.items()},
             )
         case ProposalDecided(), Proposal():
             fields = {name: getattr(event, name) for name in Decision.model_fields}
@@ -381,7 +399,8 @@ def evolve(proposal: Proposal | None, event: Event) -> Proposal:
     raise TypeError(f"{event.wire.type} does not happen to {proposal}")
 
 
-def _everything(voice: Voice) -> tuple[Stance, ...]:
+def everything_said(voice: Voice) -> tuple[Stance, ...]:
+    """What one network said on the proposal, oldest first."""
     return (*voice.earlier, voice.stance) if voice.stance else voice.earlier
 
 

@@ -1,0 +1,150 @@
+"""Networks, who speaks for them, and the umbrellas they join."""
+
+from dataclasses import dataclass
+
+from services.membership import store
+from services.membership.domain import membership, network, steering_group
+from services.membership.domain.membership import Membership
+from services.membership.domain.network import Network
+from services.membership.domain.steering_group import SteeringGroup
+from services.membership.handlers.steering_groups import view
+from services.membership.handlers.surface import on
+from services.membership.store import MEMBERSHIPS, NETWORKS, ORGANISATIONS, STEERING_GROUPS
+from shared.contracts.membership import (
+    AdmitMemberNetwork,
+    ApplyForMembership,
+    AppointRepresentative,
+    ListNetworks,
+    NetworkPage,
+    NetworkView,
+    RegisterNetwork,
+    RepresentativeView,
+    ShowNetwork,
+    StandDownRepresentative,
+    WithdrawMemberNetwork,
+)
+from shared.contracts.platform import Done
+from shared.refusal import Refusal
+from shared.unit_of_work import Place, Reader, Work
+
+
+@on.command(RegisterNetwork)
+def register_network(command: RegisterNetwork, work: Work) -> Done | Refusal:
+    id_ = work.new_id()
+    decision = network.register(
+        command,
+        work.principal,
+        network_id=id_,
+        group_id=work.new_id(),
+        organisation=work.load(ORGANISATIONS, command.organisation) if command.organisation else None,
+        parent=work.load(NETWORKS, command.parent) if command.parent else None,
+    )
+    return work.save(NETWORKS, id_, decision)
+
+
+@on.command(AppointRepresentative, loads=lambda command: [(NETWORKS, command.network)])
+def appoint_representative(command: AppointRepresentative, work: Work) -> Done | Refusal:
+    state = work.load(NETWORKS, command.network)
+    return work.save(NETWORKS, command.network, network.appoint_representative(state, command, work.principal))
+
+
+@on.command(StandDownRepresentative, loads=lambda command: [(NETWORKS, command.network)])
+def stand_down_representative(command: StandDownRepresentative, work: Work) -> Done | Refusal:
+    state = work.load(NETWORKS, command.network)
+    memberships = store.memberships_of(work, command.network)
+    done = work.save(NETWORKS, command.network, network.stand_down_representative(state, command, work.principal))
+    after = work.load(NETWORKS, command.network)
+    if isinstance(done, Refusal) or (after and after.representatives):
+        return done
+    events = list(done.events)
+    for each in memberships:
+        lapsed = membership.lapse(each)
+        work.save(MEMBERSHIPS, each.id, lapsed)
+        events += [event.wire.name for event in lapsed]
+    return Done(id=done.id, events=tuple(events))
+
+
+# ---- joining an umbrella -------------------------------------------------------------------------------------------
+
+Joining = ApplyForMembership | AdmitMemberNetwork | WithdrawMemberNetwork
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """A network and an umbrella, and what the one is to the other."""
+
+    umbrella: Network
+    group: SteeringGroup
+    network: Network
+    membership: Membership | None
+
+
+def _networks(command: Joining) -> list[Place]:
+    return [(NETWORKS, command.umbrella), (NETWORKS, command.network)]
+
+
+def _load_pair(command: Joining, work: Work) -> _Pair | Refusal:
+    umbrella = store.load_umbrella(work, command.umbrella, "umbrella")
+    if isinstance(umbrella, Refusal):
+        return umbrella
+    other = work.load(NETWORKS, command.network)
+    if other is None:
+        return network.unknown(command.network)
+    return _Pair(*umbrella, other, store.membership_of(work, command.umbrella, command.network))
+
+
+@on.command(ApplyForMembership, loads=_networks)
+def apply_for_membership(command: ApplyForMembership, work: Work) -> Done | Refusal:
+    pair = _load_pair(command, work)
+    if isinstance(pair, Refusal):
+        return pair
+    home = work.load(ORGANISATIONS, pair.network.organisation) if pair.network.organisation else None
+    id_ = pair.membership.id if pair.membership else work.new_id()
+    decision = membership.apply(pair.umbrella, pair.network, pair.membership, work.principal, new_id=id_, home=home)
+    return work.save(MEMBERSHIPS, id_, decision)
+
+
+@on.command(AdmitMemberNetwork, loads=_networks)
+def admit_member_network(command: AdmitMemberNetwork, work: Work) -> Done | Refusal:
+    pair = _load_pair(command, work)
+    if isinstance(pair, Refusal):
+        return pair
+    may_admit = steering_group.may_steer(pair.umbrella, pair.group, work.principal)
+    decision = membership.admit(pair.umbrella, pair.network, pair.membership, may_admit=may_admit)
+    return work.save(MEMBERSHIPS, pair.membership.id if pair.membership else "", decision)
+
+
+@on.command(WithdrawMemberNetwork, loads=_networks)
+def withdraw_member_network(command: WithdrawMemberNetwork, work: Work) -> Done | Refusal:
+    pair = _load_pair(command, work)
+    if isinstance(pair, Refusal):
+        return pair
+    decision = membership.withdraw(pair.umbrella, pair.network, pair.membership, work.principal)
+    return work.save(MEMBERSHIPS, pair.membership.id if pair.membership else "", decision)
+
+
+# ---- questions -----------------------------------------------------------------------------------------------------
+
+
+@on.query(ListNetworks)
+def list_networks(query: ListNetworks, reader: Reader) -> NetworkPage:
+    return store.network_page(reader, query)
+
+
+@on.query(ShowNetwork)
+def show_network(query: ShowNetwork, reader: Reader) -> NetworkView | Refusal:
+    found = reader.load(NETWORKS, query.network)
+    if found is None:
+        return network.unknown(query.network)
+    group = reader.load(STEERING_GROUPS, found.steering_group) if found.steering_group else None
+    representatives = tuple(
+        RepresentativeView(person=person, principal=who.principal, office=who.office)
+        for person, who in found.representatives.items()
+    )
+    return NetworkView(
+        **found.model_dump(exclude={"representatives", "steering_group"}),
+        representatives=representatives,
+        members=store.members(reader, found.id),
+        member_of=store.member_of(reader, found.id),
+        steering_group=view(found, group),
+    )

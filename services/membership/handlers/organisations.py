@@ -1,0 +1,47 @@
+"""Organisations: registered by hand or from a register, listed and found."""
+
+from services.membership import store
+from services.membership.domain import organisation, organisation_register
+from services.membership.handlers.surface import on
+from services.membership.store import ORGANISATIONS
+from shared.contracts.membership import (
+    FindOrganisation,
+    ImportOrganisations,
+    ListOrganisations,
+    OrganisationMatches,
+    OrganisationPage,
+    RegisterOrganisation,
+)
+from shared.contracts.platform import Done
+from shared.refusal import Refusal
+from shared.unit_of_work import Reader, Work
+
+
+@on.command(RegisterOrganisation)
+def register_organisation(command: RegisterOrganisation, work: Work) -> Done | Refusal:
+    taken = store.with_key(work, command.key)
+    known = work.load_all(ORGANISATIONS, [*command.parents, *([taken] if taken else [])])
+    id_ = work.new_id()
+    return work.save(ORGANISATIONS, id_, organisation.register(command, id_, known))
+
+
+@on.command(ImportOrganisations)
+def import_organisations(command: ImportOrganisations, work: Work) -> Done | Refusal:
+    known = store.every_organisation(work)
+    intake = organisation_register.take_in(command, known, [work.new_id() for _ in command.rows])
+    if isinstance(intake, Refusal):
+        return intake
+    work.load_all(ORGANISATIONS, [event.organisation for event in intake.events])
+    for event in intake.events:
+        work.save(ORGANISATIONS, event.organisation, [event])
+    return Done(events=tuple(sorted({event.wire.name for event in intake.events})), counts=intake.counts)
+
+
+@on.query(ListOrganisations)
+def list_organisations(query: ListOrganisations, reader: Reader) -> OrganisationPage:
+    return store.organisation_page(reader, query)
+
+
+@on.query(FindOrganisation)
+def find_organisation(query: FindOrganisation, reader: Reader) -> OrganisationMatches:
+    return store.organisations_called(reader, query)

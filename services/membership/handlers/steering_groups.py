@@ -1,0 +1,95 @@
+"""The steering group of an umbrella network, and its work streams."""
+
+from services.membership import store
+from services.membership.domain import steering_group
+from services.membership.domain.network import Network
+from services.membership.domain.steering_group import HUNDREDTHS, MAX_FTE, SteeringGroup, seat_key
+from services.membership.handlers.surface import on
+from services.membership.store import NETWORKS, STEERING_GROUPS
+from shared.contracts.membership import (
+    AppointSteeringMember,
+    CloseWorkStream,
+    OpenWorkStream,
+    SeatView,
+    StandDownSteeringMember,
+    SteeringGroupView,
+)
+from shared.contracts.platform import Done
+from shared.refusal import Refusal
+from shared.unit_of_work import Place, Work
+
+Steering = AppointSteeringMember | StandDownSteeringMember | OpenWorkStream | CloseWorkStream
+
+
+def _umbrella(command: Steering) -> list[Place]:
+    return [(NETWORKS, command.network)]
+
+
+@on.command(AppointSteeringMember, loads=_umbrella)
+def appoint_steering_member(command: AppointSteeringMember, work: Work) -> Done | Refusal:
+    found = store.load_umbrella(work, command.network)
+    if isinstance(found, Refusal):
+        return found
+    umbrella, group = found
+    return work.save(STEERING_GROUPS, group.id, steering_group.appoint(umbrella, group, command, work.principal))
+
+
+@on.command(StandDownSteeringMember, loads=_umbrella)
+def stand_down_steering_member(command: StandDownSteeringMember, work: Work) -> Done | Refusal:
+    found = store.load_umbrella(work, command.network)
+    if isinstance(found, Refusal):
+        return found
+    umbrella, group = found
+    return work.save(STEERING_GROUPS, group.id, steering_group.stand_down(umbrella, group, command, work.principal))
+
+
+@on.command(OpenWorkStream, loads=_umbrella)
+def open_work_stream(command: OpenWorkStream, work: Work) -> Done | Refusal:
+    found = store.load_umbrella(work, command.network)
+    if isinstance(found, Refusal):
+        return found
+    umbrella, group = found
+    id_ = work.new_id()
+    decision = steering_group.open_work_stream(umbrella, group, command, work.principal, id_)
+    done = work.save(STEERING_GROUPS, group.id, decision)
+    # Answered with the id of the work stream, by which its lead is appointed.
+    return done if isinstance(done, Refusal) else done.model_copy(update={"id": id_})
+
+
+@on.command(CloseWorkStream, loads=_umbrella)
+def close_work_stream(command: CloseWorkStream, work: Work) -> Done | Refusal:
+    found = store.load_umbrella(work, command.network)
+    if isinstance(found, Refusal):
+        return found
+    umbrella, group = found
+    decision = steering_group.close_work_stream(umbrella, group, command, work.principal)
+    return work.save(STEERING_GROUPS, group.id, decision)
+
+
+def view(umbrella: Network, group: SteeringGroup | None) -> SteeringGroupView | None:
+    """The steering group of a network, with its vacancies: the lead, and ongoing work streams without one."""
+    if umbrella.steering_group is None:
+        return None
+    group = group or SteeringGroup(id=umbrella.steering_group, network=umbrella.id)
+    seats = [
+        SeatView(
+            **seat.model_dump(exclude={"hundredths"}),
+            name=group.work_streams[seat.work_stream].name if seat.work_stream else None,
+            fte=seat.hundredths / HUNDREDTHS,
+        )
+        for seat in group.seats.values()
+    ]
+    if not any(seat.role == "lead" for seat in seats):
+        seats.insert(0, SeatView(role="lead", work_stream=None, name=None, person=None, principal=None, fte=0))
+    for id_, stream in group.work_streams.items():
+        if stream.ongoing and seat_key("work-stream-lead", "", id_) not in group.seats:
+            vacancy = SeatView(
+                role="work-stream-lead", work_stream=id_, name=stream.name, person=None, principal=None, fte=0
+            )
+            seats.append(vacancy)
+    return SteeringGroupView(
+        id=group.id,
+        total_fte=group.total_hundredths / HUNDREDTHS,
+        free_fte=MAX_FTE - group.total_hundredths / HUNDREDTHS,
+        seats=tuple(seats),
+    )

@@ -1,0 +1,240 @@
+"""Which state of membership lies in which table, the reads that decisions need, and those that questions need."""
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, Select, Text, and_, cast, func, or_, select
+
+from services.membership import tables
+from services.membership.domain import membership, network, organisation, proposal, steering_group
+from services.membership.domain.membership import PRESENT, Membership
+from services.membership.domain.network import Network
+from services.membership.domain.organisation import Organisation
+from services.membership.domain.proposal import Proposal
+from services.membership.domain.steering_group import SteeringGroup
+from shared.contracts.membership import (
+    FindOrganisation,
+    ListNetworks,
+    ListOrganisations,
+    ListProposals,
+    MembershipView,
+    NetworkPage,
+    NetworkSummary,
+    OrganisationMatch,
+    OrganisationMatches,
+    OrganisationPage,
+    OrganisationView,
+    ProposalPage,
+    ProposalSummary,
+)
+from shared.refusal import Refusal
+from shared.unit_of_work import Aggregate, Reader, Work
+
+ORGANISATIONS = Aggregate(Organisation, tables.organisations, organisation.evolve)
+NETWORKS = Aggregate(Network, tables.networks, network.evolve, parts={"representatives": tables.representatives})
+MEMBERSHIPS = Aggregate(Membership, tables.memberships, membership.evolve)
+STEERING_GROUPS = Aggregate(
+    SteeringGroup,
+    tables.steering_groups,
+    steering_group.evolve,
+    parts={"seats": tables.seats, "work_streams": tables.work_streams},
+)
+PROPOSALS = Aggregate(Proposal, tables.proposals, proposal.evolve, parts={"voices": tables.voices})
+
+
+# ---- what decisions need -------------------------------------------------------------------------------------------
+
+
+def every_organisation(work: Work) -> Collection[Organisation]:
+    """Every organisation there is, locked: a register is compared with all of them."""
+    ids = [row.id for row in work.select(select(tables.organisations.c.id))]
+    return work.load_all(ORGANISATIONS, ids).values()
+
+
+def with_key(work: Work, key: str) -> str | None:
+    """The id of the organisation that has a key."""
+    found = work.select(select(tables.organisations.c.id).where(tables.organisations.c.key == key))
+    return found[0].id if found else None
+
+
+def load_umbrella(work: Work, umbrella: str, field: str = "network") -> tuple[Network, SteeringGroup] | Refusal:
+    """An umbrella network with its steering group, or why there is none. ``field`` is what the command calls it."""
+    found = work.load(NETWORKS, umbrella)
+    if found is None:
+        return network.unknown(umbrella, field)
+    if found.steering_group is None:
+        return membership.not_an_umbrella(found, field)
+    group = work.load(STEERING_GROUPS, found.steering_group)
+    return found, group or SteeringGroup(id=found.steering_group, network=found.id)
+
+
+def membership_of(work: Work, umbrella: str, network: str) -> Membership | None:
+    """What a network is to an umbrella."""
+    c = tables.memberships.c
+    found = work.select(select(c.id).where(c.umbrella == umbrella, c.network == network))
+    return work.load(MEMBERSHIPS, found[0].id) if found else None
+
+
+def memberships_of(work: Work, network: str) -> Collection[Membership]:
+    """Everything a network is to any umbrella."""
+    c = tables.memberships.c
+    rows = work.select(select(c.id).where(c.network == network))
+    return work.load_all(MEMBERSHIPS, [row.id for row in rows]).values()
+
+
+def electorate(work: Work, umbrella: str) -> list[str]:
+    """The networks that are members of an umbrella at this moment."""
+    c = tables.memberships.c
+    statement = select(c.network).where(c.umbrella == umbrella, c.state == "admitted").order_by(c.network)
+    return [row.network for row in work.select(statement)]
+
+
+def speaks_in(work: Work, umbrella: str, principal: str) -> bool:
+    """Whether a principal represents a member network of an umbrella."""
+    member, speaker = tables.memberships.c, tables.representatives.c
+    statement = (
+        select(member.id)
+        .join_from(tables.memberships, tables.representatives, speaker.owner == member.network)
+        .where(member.umbrella == umbrella, member.state == "admitted", speaker.principal == principal)
+    )
+    return bool(work.select(statement.limit(1)))
+
+
+# ---- what questions need -------------------------------------------------------------------------------------------
+
+
+def _page(
+    reader: Reader, statement: Select[Any], order: ColumnElement[Any], after: str | None, limit: int
+) -> tuple[Sequence[Row[Any]], int, bool]:
+    """The rows after ``after``, how many there are in all pages, and whether more follow."""
+    total = reader.select(select(func.count()).select_from(statement.order_by(None).subquery()))[0][0]
+    statement = statement.order_by(order).limit(limit + 1)
+    rows = reader.select(statement if after is None else statement.where(order > after))
+    return rows[:limit], total, len(rows) > limit
+
+
+def organisation_page(reader: Reader, query: ListOrganisations) -> OrganisationPage:
+    """Organisations by key."""
+    c = tables.organisations.c
+    statement = select(tables.organisations)
+    for column, wanted in ((c.type, query.type), (c.nation, query.nation), (c.region, query.region)):
+        if wanted is not None:
+            statement = statement.where(column == wanted)
+    if query.parent is not None:
+        statement = statement.where(_names(c.parents, query.parent))
+    if query.with_unknown_parents:
+        statement = statement.where(cast(c.unknown_parents, Text) != "[]")
+    rows, total, more = _page(reader, statement, c.key, query.after, query.limit)
+    views = tuple(_organisation_view(row) for row in rows)
+    return OrganisationPage(organisations=views, total=total, next=views[-1].key if more else None)
+
+
+def organisations_called(reader: Reader, query: FindOrganisation) -> OrganisationMatches:
+    """Organisations that the words fit exactly, upper and lower case alike, the surest match first."""
+    c, words = tables.organisations.c, query.words.casefold()
+    lowered = query.words.lower()
+    fits = or_(
+        c.key == words,
+        c.name == query.words,
+        func.lower(c.name) == lowered,
+        c.abbreviation == query.words,
+        func.lower(c.abbreviation) == lowered,
+        _names(c.supersedes, words),
+    )
+    matches = []
+    for view in map(_organisation_view, reader.select(select(tables.organisations).where(fits).order_by(c.key))):
+        if view.key == words:
+            matches.append(OrganisationMatch(by="key", organisation=view))
+        elif view.name.casefold() == words:
+            matches.append(OrganisationMatch(by="name", organisation=view))
+        elif (view.abbreviation or "").casefold() == words:
+            matches.append(OrganisationMatch(by="abbreviation", organisation=view))
+        elif words in view.supersedes:
+            matches.append(OrganisationMatch(by="former-key", organisation=view))
+    surest_first = ("key", "name", "abbreviation", "former-key")
+    return OrganisationMatches(matches=tuple(sorted(matches, key=lambda match: surest_first.index(match.by))))
+
+
+def _names(column: ColumnElement[Any], key: str) -> ColumnElement[bool]:
+    # A list of keys or ids lies in its column as JSON, where each stands between quotation marks.
+    return cast(column, Text).contains(f'"{key}"', autoescape=True)
+
+
+def _organisation_view(row: Row[Any]) -> OrganisationView:
+    return OrganisationView.model_validate(row._mapping)
+
+
+def network_page(reader: Reader, query: ListNetworks) -> NetworkPage:
+    """Networks in the order they were registered, which is the order of their ids."""
+    c, speaker, member = tables.networks.c, tables.representatives.c, tables.memberships.c
+    speakers = select(func.count()).where(speaker.owner == c.id).scalar_subquery().label("representatives")
+    statement = select(tables.networks, speakers)
+    if query.member_of is not None:
+        members = select(member.network).where(member.umbrella == query.member_of, member.state == "admitted")
+        statement = statement.where(c.id.in_(members))
+    for column, wanted in ((c.organisation, query.organisation), (c.reach, query.reach)):
+        if wanted is not None:
+            statement = statement.where(column == wanted)
+    if query.umbrellas is not None:
+        statement = statement.where(c.steering_group.is_not(None) if query.umbrellas else c.steering_group.is_(None))
+    rows, total, more = _page(reader, statement, c.id, query.after, query.limit)
+    summaries = tuple(
+        NetworkSummary(
+            id=row.id,
+            name=row.name,
+            reach=row.reach,
+            organisation=row.organisation,
+            parent=row.parent,
+            umbrella=row.steering_group is not None,
+            representatives=row.representatives,
+        )
+        for row in rows
+    )
+    return NetworkPage(networks=summaries, total=total, next=summaries[-1].id if more else None)
+
+
+def members(reader: Reader, umbrella: str) -> tuple[MembershipView, ...]:
+    """Who is a member of an umbrella or has applied, by name."""
+    c = tables.memberships.c
+    return _memberships(reader, c.umbrella == umbrella, c.network)
+
+
+def member_of(reader: Reader, network: str) -> tuple[MembershipView, ...]:
+    """The umbrellas a network is a member of or has applied to, by name."""
+    c = tables.memberships.c
+    return _memberships(reader, c.network == network, c.umbrella)
+
+
+def _memberships(reader: Reader, where: ColumnElement[bool], other: ColumnElement[str]) -> tuple[MembershipView, ...]:
+    c, networks = tables.memberships.c, tables.networks.c
+    statement = (
+        select(networks.id.label("network"), networks.name, c.state)
+        .join_from(tables.memberships, tables.networks, networks.id == other)
+        .where(where, c.state.in_(PRESENT))
+        .order_by(networks.name, networks.id)
+    )
+    return tuple(MembershipView.model_validate(row._mapping) for row in reader.select(statement))
+
+
+def names_of(reader: Reader, networks: Collection[str]) -> dict[str, str]:
+    """The names of networks by id."""
+    c = tables.networks.c
+    return {row.id: row.name for row in reader.select(select(c.id, c.name).where(c.id.in_(sorted(networks))))}
+
+
+def proposal_page(reader: Reader, query: ListProposals) -> ProposalPage:
+    """Proposals in the order they were drafted, which is the order of their ids."""
+    c, voice = tables.proposals.c, tables.voices.c
+    asked = select(func.count()).where(voice.owner == c.id).scalar_subquery().label("asked")
+    has_spoken = and_(voice.owner == c.id, voice.stance.is_not(None))
+    spoke = select(func.count()).where(has_spoken).scalar_subquery().label("spoke")
+    statement = select(c.id, c.umbrella, c.title, c.state, c.decision, c.deadline, asked, spoke)
+    for column, wanted in ((c.umbrella, query.umbrella), (c.state, query.state)):
+        if wanted is not None:
+            statement = statement.where(column == wanted)
+    rows, total, more = _page(reader, statement, c.id, query.after, query.limit)
+    summaries = tuple(
+        ProposalSummary.model_validate({**row._mapping, "outcome": row.decision["outcome"] if row.decision else None})
+        for row in rows
+    )
+    return ProposalPage(proposals=summaries, total=total, next=summaries[-1].id if more else None)
