@@ -1,0 +1,22 @@
+"""The command line ``concord``: one file for each group of commands."""
+
+import typer
+
+from deploy.cli import access, dead_letters, messages, operating, published, watching
+
+app = typer.Typer(
+    name="concord",
+    help="Run and use Concord, the platform for a network of staff mental-health and wellbeing networks.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(operating.status)
+for _name, _group in messages.groups().items():
+    app.add_typer(_group, name=_name)
+app.command()(watching.watch)
+app.add_typer(dead_letters.group, name="dead-letters")
+app.command()(operating.reconcile)
+app.add_typer(access.group, name="access")
+app.add_typer(published.group, name="contracts")

@@ -1,0 +1,304 @@
+"""``concord send``, ``ask`` and ``publish``: one command for each contract, made from the contract.
+
+Each field is an option, with its type, its meaning and whether it must be given; nested values are written as JSON.
+The contract checks what was given before anything is sent, with the same refusal the service would answer with.
+"""
+
+import inspect
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+from pydantic import ValidationError
+from rich.markup import escape
+
+from deploy import schemas
+from deploy.cli import options
+from deploy.cli.options import AsJson, Data
+from deploy.cli.output import complaining, finish
+from shared.contracts import cloudevent
+from shared.contracts.message import Kind, Message, contracts
+from shared.contracts.platform import Reply
+from shared.identity import SERVICES
+
+M = TypeVar("M", bound=Message)
+
+RESERVED = {"body", "id", "json", "data", "as", "timeout", "wait", "help"}
+SHORTEST_LIST = 60  # characters of choices that still fit beside an option; longer ones go into its help
+
+Body = Annotated[
+    str | None,
+    typer.Option(
+        "--body",
+        rich_help_panel=options.COMMON,
+        metavar="JSON|@FILE|-",
+        help="The whole payload: JSON, a file, or - for standard input. Options go on top.",
+    ),
+]
+MessageId = Annotated[
+    str | None,
+    typer.Option(
+        "--id",
+        rich_help_panel=options.COMMON,
+        metavar="ID",
+        help="The message's id. The same command with the same id is carried out once. A new UUIDv7 if not given.",
+    ),
+]
+Wait = Annotated[
+    float,
+    typer.Option(
+        "--wait", min=0, metavar="SECONDS", rich_help_panel=options.COMMON, help="How long to listen for a refusal."
+    ),
+]
+Publisher = Annotated[
+    str,
+    typer.Option(
+        "--as",
+        envvar="CONCORD_AS",
+        metavar="NAME",
+        rich_help_panel=options.COMMON,
+        help="The publisher whose credentials to use.",
+    ),
+]
+
+
+def groups() -> dict[str, typer.Typer]:
+    """The groups ``send`` and ``ask`` with one group for each service, and ``publish`` with the inbound messages."""
+    send = _group("Send a command to a service.")
+    ask = _group("Ask a service a question.")
+    publish = _group("Publish a message as another system would.")
+    for service in SERVICES:
+        commands = _group(f"What {service} can be told to do.")
+        queries = _group(f"What {service} can be asked.")
+        asked: list[tuple[typer.Typer, Kind]] = [(commands, "command"), (queries, "query")]
+        for group, kind in asked:
+            for contract in [*contracts(kind, service), *contracts(kind, "platform")]:
+                _add(group, contract, _request(contract, service))
+        send.add_typer(commands, name=service)
+        ask.add_typer(queries, name=service)
+    for contract in contracts("inbound"):
+        _add(publish, contract, _publication(contract))
+    return {"send": send, "ask": ask, "publish": publish}
+
+
+def _group(help: str) -> typer.Typer:
+    return typer.Typer(help=help, no_args_is_help=True)
+
+
+def _add(group: typer.Typer, contract: type[Message], run: Callable[..., None]) -> None:
+    text = escape(_prose(inspect.getdoc(contract) or ""))
+    group.command(
+        contract.wire.name, help=text, short_help=escape(_prose(schemas.summary(contract))), no_args_is_help=False
+    )(run)
+
+
+def _prose(documented: str) -> str:
+    return documented.replace("``", "")
+
+
+def _request(contract: type[Message], service: str) -> Callable[..., None]:
+    def run(
+        body: Body = None,
+        id: MessageId = None,
+        data: Data = options.DATA,
+        principal: options.As = options.AS,
+        timeout: options.Patience = options.PATIENCE,
+        as_json: AsJson = False,
+        **given: Any,
+    ) -> None:
+        message = _message(contract, body, given, as_json=as_json)
+        from deploy.cli import wire  # noqa: PLC0415  help and refusals need not wait for what speaks to NATS
+
+        reply = wire.send(data, principal, message, service=service, id=id or "", timeout=timeout)
+        raise finish(reply, as_json=as_json)
+
+    if contract.wire.kind == "query":
+        return _with_fields(run, contract, leave_out="id")
+    return _with_fields(run, contract)
+
+
+def _publication(contract: type[Message]) -> Callable[..., None]:
+    def run(
+        principal: Publisher,
+        body: Body = None,
+        id: MessageId = None,
+        wait: Wait = 1.0,
+        data: Data = options.DATA,
+        timeout: options.Patience = options.PATIENCE,
+        as_json: AsJson = False,
+        **given: Any,
+    ) -> None:
+        message = _message(contract, body, given, as_json=as_json)
+        from deploy.cli import wire  # noqa: PLC0415  as above
+
+        reply = wire.publish(data, principal, message, id=id or wire.new_id(), timeout=timeout, wait=wait)
+        raise finish(reply, as_json=as_json)
+
+    return _with_fields(run, contract)
+
+
+# ---- fields as options ---------------------------------------------------------------------------------------------
+
+
+def _with_fields(
+    run: Callable[..., None], contract: type[Message], leave_out: str | None = None
+) -> Callable[..., None]:
+    """The function with a parameter for each field in place of ``**given``, which is how typer learns of options."""
+    schema = contract.model_json_schema()
+    fields = [
+        inspect.Parameter(
+            _parameter(name), inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_option(contract, name, schema)
+        )
+        for name in contract.model_fields
+    ]
+    signature = inspect.signature(run)
+    common = [
+        parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+        for parameter in signature.parameters.values()
+        if parameter.kind is not inspect.Parameter.VAR_KEYWORD and parameter.name != leave_out
+    ]
+
+    def command(**given: Any) -> None:
+        run(**given)
+
+    command.__signature__ = signature.replace(parameters=[*fields, *common])  # type: ignore[attr-defined]
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in [*fields, *common]}
+    return complaining(command)
+
+
+def _parameter(field: str) -> str:
+    return f"field_{field}"
+
+
+def _option(contract: type[Message], name: str, schema: dict[str, Any]) -> Any:
+    field = contract.model_fields[name]
+    kinds = _kinds(schema["properties"][name], schema)
+    flag = name.replace("_", "-")
+    flag = f"--field-{flag}" if name in RESERVED else f"--{flag}"
+    metavar, choices = _metavar(kinds)
+    words = [
+        field.description or "",
+        "[required]" if field.is_required() else _default(field.get_default(call_default_factory=True)),
+        f"One of {choices}." if choices else "",
+    ]
+    text = escape(" ".join(word for word in words if word))
+    if kinds and all(kind.get("type") == "boolean" for kind in kinds):
+        return Annotated[
+            bool | None, typer.Option(f"{flag}/--no-{flag.removeprefix('--')}", help=text, show_default=False)
+        ]
+    if _is_list(kinds):
+        text = escape("Once for each, or all as a JSON list. ") + text
+        return Annotated[
+            list[str] | None,
+            typer.Option(flag, help=text, metavar=metavar, show_default=False),
+        ]
+    return Annotated[str | None, typer.Option(flag, help=text, metavar=metavar, show_default=False)]
+
+
+def _default(value: Any) -> str:
+    if value in (None, "", (), [], {}):
+        return ""
+    return f"[default: {value}]"
+
+
+def _kinds(schema: dict[str, Any], root: dict[str, Any]) -> list[dict[str, Any]]:
+    """The plain schemas a field chooses from, null left out."""
+    if "$ref" in schema:
+        return _kinds(root["$defs"][schema["$ref"].removeprefix("#/$defs/")], root)
+    if parts := schema.get("anyOf") or schema.get("oneOf"):
+        return [kind for part in parts for kind in _kinds(part, root)]
+    return [] if schema.get("type") == "null" else [schema]
+
+
+def _is_list(kinds: list[dict[str, Any]]) -> bool:
+    return bool(kinds) and all(kind.get("type") == "array" and "prefixItems" not in kind for kind in kinds)
+
+
+def _is_nested(kinds: list[dict[str, Any]]) -> bool:
+    return all(kind.get("type") in ("object", "array") for kind in kinds)
+
+
+def _metavar(kinds: list[dict[str, Any]]) -> tuple[str, str]:
+    """What an option is shown to take, and its choices where they are too many to stand there."""
+    if _is_list(kinds):
+        items = kinds[0].get("items", {})
+        return _metavar([items] if "$ref" not in items else [{"type": "object"}])
+    shown, choices = [], ""
+    for kind in kinds:
+        if "enum" in kind or "const" in kind:
+            listed = [str(choice) for choice in kind.get("enum", [kind.get("const")])]
+            shown.append("|".join(listed) if len("|".join(listed)) <= SHORTEST_LIST else "CHOICE")
+            choices = ", ".join(listed) if shown[-1] == "CHOICE" else choices
+        else:
+            shown.append(_word(kind))
+    return "|".join(dict.fromkeys(shown)) or "JSON", choices
+
+
+def _word(kind: dict[str, Any]) -> str:
+    if kind.get("format") == "date-time":
+        return "MOMENT"
+    if kind.get("format") == "date":
+        return "DATE"
+    if str(kind.get("pattern", "")).startswith("^[0-9a-f]{8}-"):
+        return "UUID"
+    words = {"string": "TEXT", "integer": "INTEGER", "number": "NUMBER", "boolean": "true|false"}
+    return words.get(str(kind.get("type")), "JSON")
+
+
+# ---- from what was given to a message ------------------------------------------------------------------------------
+
+
+def _message(contract: type[M], body: str | None, given: dict[str, Any], *, as_json: bool) -> M:
+    """The message, or the refusal shown and the command ended."""
+    payload = _body(body) if body is not None else {}
+    schema = contract.model_json_schema()
+    for name in contract.model_fields:
+        value = given.get(_parameter(name))
+        if value is not None:
+            payload[name] = _value(name, value, _kinds(schema["properties"][name], schema))
+    return validated(contract, payload, as_json=as_json)
+
+
+def validated(contract: type[M], payload: dict[str, Any], *, as_json: bool) -> M:
+    """The message; or its refusal is shown as if the service had answered with it, and the command ends."""
+    try:
+        return contract.model_validate(payload)
+    except ValidationError as error:
+        refusal = cloudevent.invalid_fields(error, contract)
+        raise finish(Reply(outcome="refused", refusal=refusal), as_json=as_json) from None
+
+
+def _body(text: str) -> dict[str, Any]:
+    if text == "-":
+        text = sys.stdin.read()
+    elif text.startswith("@"):
+        try:
+            text = Path(text[1:]).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise typer.BadParameter(f"{text[1:]} cannot be read: {reason}.", param_hint="--body") from None
+    payload = _json(text, "--body")
+    if not isinstance(payload, dict):
+        raise typer.BadParameter("the payload of a message is a JSON object, {…}.", param_hint="--body")
+    return payload
+
+
+def _value(name: str, value: Any, kinds: list[dict[str, Any]]) -> Any:
+    """An option's text as JSON where the field is nested; text, numbers and moments are for the contract to read."""
+    if isinstance(value, list):
+        if len(value) == 1 and value[0].lstrip().startswith("["):
+            return _json(value[0], name)
+        return [_json(part, name) if part.lstrip().startswith("{") else part for part in value]
+    if isinstance(value, str) and _is_nested(kinds):
+        return _json(value, name)
+    return value
+
+
+def _json(text: str, where: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"that is not JSON: {error}.", param_hint=where) from None

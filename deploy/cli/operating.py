@@ -1,0 +1,69 @@
+"""``concord status`` and ``reconcile``: the same question to every service."""
+
+from typing import Annotated
+
+import typer
+
+from deploy.cli import options
+from deploy.cli.options import AsJson, Data, ServiceName
+from deploy.cli.output import DONE, FAILED, complaining, finish, say, show, show_json
+from shared.contracts.platform import Health, Reconcile, Reply
+from shared.identity import SERVICES
+
+STATUS_WITHIN = 5.0
+"""Seconds; a service that takes longer to say how it is, is not well."""
+
+
+@complaining
+def status(data: Data = options.DATA, principal: options.As = options.AS, as_json: AsJson = False) -> None:
+    """Say how each service is: whether it is ready, and what lies undone.
+
+    Ends with 0 if all are ready, with 1 if not.
+    """
+    from deploy.cli import wire  # noqa: PLC0415  help need not wait for what speaks to NATS
+
+    replies = wire.send_to_each(data, principal, Health(), SERVICES, timeout=STATUS_WITHIN)
+    rows = [_health(service, reply) for service, reply in replies.items()]
+    if as_json:
+        show_json(Reply(outcome="answered", answer=rows).model_dump(mode="json"))
+    else:
+        show(rows)
+    raise typer.Exit(DONE if all(row["ready"] for row in rows) else FAILED)
+
+
+def _health(service: str, reply: Reply) -> dict[str, object]:
+    if reply.outcome == "answered":
+        return dict(reply.answer)
+    said = reply.refusal or reply.failure
+    reasons = [said.sentence] if said else []
+    unknown = dict.fromkeys(("unsent_events", "dead_letters", "waiting_events"))
+    return {"service": service, "ready": False, "reasons": reasons, **unknown}
+
+
+@complaining
+def reconcile(
+    service: Annotated[ServiceName | None, typer.Argument(help="The one service; every service if not given.")] = None,
+    data: Data = options.DATA,
+    principal: options.As = options.AS,
+    timeout: options.Patience = 600.0,
+    as_json: AsJson = False,
+) -> None:
+    """Compare the stores with the streams, and publish again whatever a stream has lost."""
+    from deploy.cli import wire  # noqa: PLC0415  as above
+
+    replies = wire.send_to_each(data, principal, Reconcile(), [service] if service else SERVICES, timeout=timeout)
+    if service:
+        raise finish(replies[service], as_json=as_json)
+    bad = [reply for reply in replies.values() if reply.outcome != "done"]
+    if as_json:
+        each = {name: reply.model_dump(mode="json") for name, reply in replies.items()}
+        outcome = Reply(outcome="failed" if bad else "answered", answer=each)
+        show_json(outcome.model_dump(mode="json"))
+        raise typer.Exit(FAILED if bad else DONE)
+    for name, reply in replies.items():
+        if reply.done:
+            counts = ", ".join(f"{count} {what.replace('_', ' ')}" for what, count in reply.done.counts.items())
+            say(f"{name}: {counts or 'nothing was lost'}")
+        else:
+            finish(reply, as_json=False)
+    raise typer.Exit(FAILED if bad else DONE)

@@ -1,0 +1,183 @@
+"""How the command line speaks: tables and sentences for people, one JSON document for programs, and an exit code.
+
+What was asked for goes to standard output, everything else to standard error. Nothing is coloured or animated unless a
+terminal reads it, and lines are not folded in a pipe.
+"""
+
+import functools
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, ParamSpec, TypeVar
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from shared.contracts.platform import Done, Failure, Reply
+from shared.refusal import Refusal
+
+DONE, FAILED, REFUSED = 0, 1, 3  # 2 is a wrong use of the command line, said by typer
+EXIT_CODES = {"done": DONE, "answered": DONE, "refused": REFUSED, "failed": FAILED}
+WIDTH_IN_A_PIPE = 10_000
+
+Given = ParamSpec("Given")
+Result = TypeVar("Result")
+
+
+class Complaint(Exception):
+    """Something that can be expected to go wrong; its message is a whole sentence for whoever typed the command."""
+
+
+def complaining(command: Callable[Given, Result]) -> Callable[Given, Result]:
+    """Turns a ``Complaint`` of a command into its sentence, or with ``--json`` into a reply, and exit code 1."""
+
+    @functools.wraps(command)
+    def run(*args: Given.args, **given: Given.kwargs) -> Result:
+        try:
+            return command(*args, **given)
+        except Complaint as complaint:
+            reply = Reply(outcome="failed", failure=Failure(sentence=str(complaint)))
+            raise finish(reply, as_json=bool(given.get("as_json"))) from None
+
+    return run
+
+
+def finish(reply: Reply, *, as_json: bool) -> typer.Exit:
+    """Shows a reply, and answers with the exit to raise."""
+    if as_json:
+        show_json(reply.model_dump(mode="json"))
+    elif reply.refusal is not None:
+        _show_refusal(reply.refusal)
+    elif reply.failure is not None:
+        kept = f" It is kept as the dead letter {reply.failure.dead_letter}." if reply.failure.dead_letter else ""
+        screen(to_error=True).print(Text(f"{reply.failure.sentence}{kept}", style="red"))
+    elif reply.done is not None:
+        say(_done_in_words(reply.done))
+    else:
+        show(reply.answer)
+    return typer.Exit(EXIT_CODES[reply.outcome])
+
+
+def show_json(document: Any) -> None:
+    """Writes one JSON document."""
+    typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
+
+
+def say(sentence: str, style: str = "") -> None:
+    """Writes a line to standard output."""
+    screen().print(Text(sentence, style=style))
+
+
+def note(sentence: str) -> None:
+    """Writes a remark to standard error."""
+    screen(to_error=True).print(Text(sentence, style="dim"))
+
+
+@contextmanager
+def working(on: str) -> Iterator[None]:
+    """Shows on a terminal that something long is under way; shows nothing in a pipe."""
+    console = screen(to_error=True)
+    if console.is_terminal:
+        with console.status(Text(on)):
+            yield
+    else:
+        yield
+
+
+def screen(*, to_error: bool = False) -> Console:
+    """The console of standard output or standard error, as these are now."""
+    stream = sys.stderr if to_error else sys.stdout
+    width = None if stream.isatty() else WIDTH_IN_A_PIPE
+    return Console(file=stream, width=width, highlight=False, markup=False, emoji=False)
+
+
+def show(value: Any, console: Console | None = None, title: str = "") -> None:
+    """Shows any plain data: fields as lines, lists of objects as tables, or as blocks where a table would not fit."""
+    console = console or screen()
+    if title:
+        console.print(Text(title, style="bold"))
+    if isinstance(value, dict):
+        _show_fields(value, console)
+    elif isinstance(value, list) and value and all(isinstance(row, dict) for row in value):
+        _show_rows(value, console)
+    elif isinstance(value, list):
+        for part in value:
+            console.print(Text(cell(part)))
+        if not value:
+            console.print(Text("none", style="dim"))
+    else:
+        console.print(Text(cell(value)))
+
+
+def _show_fields(fields: dict[str, Any], console: Console) -> None:
+    parts = {name: part for name, part in fields.items() if _is_deep(part)}
+    grid = Table.grid(padding=(0, 2))
+    for name, part in fields.items():
+        if name not in parts:
+            grid.add_row(Text(_heading(name), style="dim"), Text(cell(part), overflow="fold"))
+    if grid.row_count:
+        console.print(grid)
+    for name, part in parts.items():
+        show(part, console, _heading(name))
+
+
+def _show_rows(rows: list[dict[str, Any]], console: Console) -> None:
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    table = Table(box=box.SIMPLE_HEAD, header_style="bold")
+    for name in names:
+        table.add_column(_heading(name), overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell(row.get(name))) for name in names))
+    if console.measure(table).maximum <= console.width:
+        console.print(table)
+        return
+    for row in rows:
+        _show_fields(row, console)
+        console.print()
+
+
+def _is_deep(value: Any) -> bool:
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return any(isinstance(part, dict | list) for part in parts) or (isinstance(value, dict) and len(value) > 3)
+
+
+def cell(value: Any) -> str:
+    """Any plain value in one line of text."""
+    if value is None:
+        return "—"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, dict):
+        return ", ".join(f"{_heading(name)}: {cell(part)}" for name, part in value.items()) or "—"
+    if isinstance(value, list):
+        return ("; " if any(isinstance(part, dict) for part in value) else ", ").join(map(cell, value)) or "—"
+    return str(value)
+
+
+def _heading(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _done_in_words(done: Done) -> str:
+    counts = ", ".join(f"{count} {_heading(name)}" for name, count in done.counts.items())
+    events = ", ".join(done.events[:3]) + (" …" if len(done.events) > 3 else "")
+    told = "; ".join(part for part in (counts, events) if part) or "nothing had to change"
+    return f"Done: {told}." + (f" Its id is {done.id}." if done.id else "")
+
+
+def _show_refusal(refusal: Refusal) -> None:
+    console = screen(to_error=True)
+    console.print(Text.assemble(("Refused: ", "yellow"), refusal.sentence, (f" ({refusal.code})", "dim")))
+    for problem in refusal.data.get("problems", [])[1:]:
+        console.print(Text(f"  {_problem(problem)}"))
+
+
+def _problem(problem: dict[str, Any]) -> str:
+    """One of several problems: as the contracts tell them, or a refusal of its own (a row of a file)."""
+    if "sentence" in problem:
+        return str(problem["sentence"])
+    return f"{problem['field']} {problem['problem']}; expected: {problem['expected']}"

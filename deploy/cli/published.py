@@ -1,0 +1,95 @@
+"""``concord contracts``: the messages of the platform, their schemas, and whether a change may be released."""
+
+import difflib
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from deploy import compatibility, schemas
+from deploy.cli.options import AsJson
+from deploy.cli.output import DONE, FAILED, Complaint, complaining, finish, note, say, show_json
+from shared.contracts.message import REGISTER, Message
+from shared.contracts.platform import Reply
+
+group = typer.Typer(help="List the messages of the platform, and publish their schemas.")
+
+Directory = Annotated[Path, typer.Option("--to", metavar="DIR", help="Where the published contracts lie.")]
+
+
+@group.callback(invoke_without_command=True)
+def contracts(context: typer.Context, as_json: AsJson = False) -> None:
+    """List the messages of the platform, and publish their schemas."""
+    if context.invoked_subcommand is None:
+        listed = [_listed(contract) for contract in schemas.all_contracts()]
+        raise finish(Reply(outcome="answered", answer=listed), as_json=as_json)
+
+
+def _listed(contract: type[Message]) -> dict[str, Any]:
+    return {
+        "kind": contract.wire.kind,
+        "subject": schemas.address(contract),
+        "for": list(getattr(contract, "roles", ())),
+        "meaning": schemas.summary(contract).replace("``", ""),
+    }
+
+
+@group.command("show")
+@complaining
+def show_contract(
+    name: Annotated[
+        str, typer.Argument(help="A name (appoint-steering-member), with its owner if need be, or a type.")
+    ],
+) -> None:
+    """Write the JSON Schema of one message."""
+    by_name: dict[str, list[type[Message]]] = {}
+    for contract in REGISTER.values():
+        wire = contract.wire
+        for known in (wire.name, f"{wire.owner}.{wire.name}", f"{wire.owner}/{wire.name}", wire.type):
+            by_name.setdefault(known, []).append(contract)
+    found = by_name.get(name, [])
+    if not found:
+        near = difflib.get_close_matches(name, by_name, n=3)
+        raise Complaint(f"There is no message {name}." + (f" Did you mean {' or '.join(near)}?" if near else ""))
+    if len(found) > 1:
+        owners = " and ".join(f"{contract.wire.owner}.{name}" for contract in found)
+        raise Complaint(f"There are several messages {name}: {owners}. Say which one.")
+    show_json(schemas.message_schema(found[0]))
+
+
+@group.command()
+def write(to: Directory = schemas.DIRECTORY) -> None:
+    """Write the AsyncAPI document and the JSON Schemas anew."""
+    changed = schemas.write(to)
+    for path in changed:
+        say(path)
+    note(f"{len(changed)} files changed in {to}.")
+
+
+@group.command()
+@complaining
+def check(as_json: AsJson = False) -> None:
+    """Say whether the published schemas are up to date, and whether they only add to the last release."""
+    stale = [f"docs/contracts/{path} is stale: run `make contracts`." for path in schemas.stale()]
+    problems = [*stale, *compatibility.breaks(compatibility.released(), compatibility.snapshot())]
+    if as_json:
+        show_json(Reply(outcome="answered", answer={"problems": problems}).model_dump(mode="json"))
+    else:
+        say("\n".join(problems) or "The published contracts are up to date, and only add to the last release.")
+    raise typer.Exit(FAILED if problems else DONE)
+
+
+@group.command()
+@complaining
+def release(
+    anyway: Annotated[
+        bool, typer.Option("--breaking", help="Although something breaks: only before v1 is in use.")
+    ] = False,
+) -> None:
+    """Make the contracts of today those that a later change within the major version may only add to."""
+    if compatibility.RELEASED.exists() and not anyway:
+        broken = compatibility.breaks(compatibility.released(), compatibility.snapshot())
+        if broken:
+            raise Complaint("\n".join([*broken, "Nothing was released: within a major version only additions are."]))
+    compatibility.release()
+    say(f"{len(REGISTER)} messages are released: {compatibility.RELEASED}")

@@ -1,0 +1,45 @@
+"""``concord watch``: what happens, as it happens."""
+
+import json
+from typing import Annotated, Any
+
+import typer
+from rich.text import Text
+
+from deploy.cli import options
+from deploy.cli.options import AsJson, Data
+from deploy.cli.output import cell, complaining, note, screen
+
+
+@complaining
+def watch(
+    subject: Annotated[
+        str | None, typer.Argument(help="A NATS subject, * and > as wildcards. All that may be read if not given.")
+    ] = None,
+    count: Annotated[int | None, typer.Option("--count", min=1, help="Stop after so many messages.")] = None,
+    data: Data = options.DATA,
+    principal: options.As = options.AS,
+    as_json: AsJson = False,
+) -> None:
+    """Show events, deliveries and refusals as they come, until Ctrl-C.
+
+    With --json each message is a line of its own.
+    """
+    from deploy.cli import wire  # noqa: PLC0415  help need not wait for what speaks to NATS
+
+    def ready(subjects: list[str]) -> None:
+        note(f"Watching {', '.join(subjects)}. Ctrl-C stops.")
+
+    wire.watch(data, principal, subject, hear=_as_json if as_json else _as_text, ready=ready, count=count)
+
+
+def _as_json(subject: str, content: Any) -> None:
+    typer.echo(json.dumps({"subject": subject, "message": content}, ensure_ascii=False))
+
+
+def _as_text(subject: str, content: Any) -> None:
+    is_event = isinstance(content, dict) and isinstance(content.get("data"), dict)
+    time = str(content.get("time", ""))[11:19] if is_event else ""
+    told = cell(content["data"] if is_event else content)
+    line = Text.assemble((time.ljust(8), "dim"), "  ", (subject, "bold"), "  ", told)
+    screen().print(line, no_wrap=True, overflow="ellipsis")

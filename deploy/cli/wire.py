@@ -1,0 +1,207 @@
+"""One message over the wire and its reply: what the commands of the command line come down to."""
+
+import asyncio
+import json
+import logging
+import signal
+from collections.abc import Awaitable, Callable, Iterable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import structlog
+import uuid_utils
+from nats.aio.msg import Msg
+from pydantic import ValidationError
+
+from deploy.cli.output import Complaint
+from deploy.cli.stack import not_running, stack_in
+from shared import clock
+from shared.broker import BrokerError, Connection, NobodyAnswers, TimedOut, Unreachable, connect, request
+from shared.contracts import cloudevent
+from shared.contracts.message import MAJOR, Message, subject_of
+from shared.contracts.platform import Done, Failure, InboundRefused, Reply
+
+CONNECT_WITHIN = 3.0
+"""Seconds to wait for a local server, which answers in milliseconds where it runs."""
+
+Result = TypeVar("Result")
+
+
+def on_stack(data: Path, principal: str, do: Callable[[Connection], Awaitable[Result]]) -> Result:
+    """Does something with a connection to the local stack; what can go wrong there is a ``Complaint``."""
+    # Everything the connection has to say to a person comes back as an error with a sentence.
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    stack = stack_in(data)
+    creds = stack.credentials(principal)
+
+    async def run() -> Result:
+        nc = await connect([stack.url], creds, patience=CONNECT_WITHIN)
+        try:
+            return await do(nc)
+        finally:
+            await nc.close()
+
+    try:
+        return asyncio.run(run())
+    except Unreachable:
+        raise not_running(data) from None
+    except BrokerError as error:
+        raise Complaint(str(error)) from None
+
+
+async def ask(nc: Connection, message: Message, *, timeout: float, service: str = "", id: str = "") -> Reply:  # noqa: ASYNC109
+    """Sends a command or query and answers with the reply; ``BrokerError`` where none comes."""
+    id = id or new_id()
+    try:
+        answer = await request(
+            nc,
+            subject_of(type(message), nc.principal, service or None),
+            cloudevent.write(message, id=id, source=f"/{nc.principal}", time=clock.now()),
+            dict(cloudevent.STRUCTURED_HEADERS),
+            timeout,
+        )
+    except TimedOut as error:
+        raise TimedOut(f"{error} That is --id {id}.") from None
+    try:
+        return Reply.model_validate_json(answer.data)
+    except ValidationError as error:
+        raise BrokerError(f"The reply on {answer.subject} is not one of Concord's: {error}.") from None
+
+
+def send(data: Path, principal: str, message: Message, *, timeout: float, service: str = "", id: str = "") -> Reply:
+    """Sends one command or query on a connection of its own."""
+    return on_stack(data, principal, lambda nc: ask(nc, message, timeout=timeout, service=service, id=id))
+
+
+def send_to_each(
+    data: Path, principal: str, message: Message, services: Iterable[str], *, timeout: float
+) -> dict[str, Reply]:
+    """Sends the same command or query to several services at once; one that does not answer has ``failed``."""
+
+    async def run(nc: Connection) -> dict[str, Reply]:
+        async def one(service: str) -> Reply:
+            try:
+                return await ask(nc, message, timeout=timeout, service=service)
+            except NobodyAnswers:
+                return _failed(f"{service} is not running.")
+            except BrokerError as error:
+                return _failed(str(error))
+
+        asked = list(services)
+        return dict(zip(asked, await asyncio.gather(*map(one, asked)), strict=True))
+
+    return on_stack(data, principal, run)
+
+
+def _failed(sentence: str) -> Reply:
+    return Reply(outcome="failed", failure=Failure(sentence=sentence))
+
+
+def publish(data: Path, principal: str, message: Message, *, timeout: float, id: str, wait: float) -> Reply:
+    """Publishes an inbound message; after ``wait`` seconds without a refusal it counts as taken."""
+
+    async def run(nc: Connection) -> Reply:
+        refused: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+
+        async def hear(told: Msg) -> None:
+            said = cloudevent.read(told.headers, told.data)
+            if isinstance(said, cloudevent.Envelope):
+                refusal = InboundRefused.model_validate(said.data)
+                if refusal.message == id and not refused.done():
+                    refused.set_result(Reply(outcome="refused", refusal=refusal.refusal))
+
+        await nc.subscribe(subject_of(InboundRefused, nc.principal), cb=hear)
+        kept = await request(
+            nc,
+            subject_of(type(message), nc.principal),
+            cloudevent.write(message, id=id, source=f"/{nc.principal}", time=clock.now()),
+            {**cloudevent.STRUCTURED_HEADERS, "Nats-Msg-Id": id},
+            timeout,
+        )
+        if error := json.loads(kept.data).get("error"):
+            raise BrokerError(f"The stream did not keep the message: {error.get('description', error)}.")
+        try:
+            return await asyncio.wait_for(refused, wait)
+        except TimeoutError:
+            return Reply(outcome="done", done=Done(id=id))
+
+    return on_stack(data, principal, run)
+
+
+def watch(
+    data: Path,
+    principal: str,
+    subject: str | None,
+    *,
+    hear: Callable[[str, Any], None],
+    ready: Callable[[list[str]], None],
+    count: int | None,
+) -> None:
+    """Hands on what is published on a subject (by default on all the principal may read) until it is interrupted.
+
+    ``ready`` is told the subjects once they are subscribed to, ``hear`` each message's subject and content; it ends by
+    itself after ``count`` messages.
+    """
+
+    async def run(nc: Connection) -> None:
+        enough = asyncio.Event()
+        heard = 0
+
+        async def on_message(message: Msg) -> None:
+            nonlocal heard
+            if not enough.is_set():
+                heard += 1
+                hear(message.subject, _content(message.data))
+            if heard == count:
+                enough.set()
+
+        for interruption in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(interruption, enough.set)
+        choices = [[subject]] if subject else _readable(nc.principal)
+        for subjects in choices:
+            if allowed := await _subscribe(nc, subjects, on_message):
+                break
+        else:
+            tried = subject or " and ".join(choices[-1])
+            raise Complaint(f"Not permitted: {nc.principal} may not read {tried}.")
+        ready(allowed)
+        await enough.wait()
+
+    on_stack(data, principal, run)
+
+
+async def _subscribe(nc: Connection, subjects: list[str], hear: Callable[[Msg], Awaitable[None]]) -> list[str]:
+    """Subscribes to those of the subjects that the principal may read, and answers with them."""
+    allowed = []
+    for subject in subjects:
+        forbidden = asyncio.create_task(nc.forbidden(subject))
+        await asyncio.sleep(0)  # so that it waits before the server can answer
+        subscription = await nc.subscribe(subject, cb=hear)
+        await nc.flush()  # the server answers in order: a refusal comes before the answer to this
+        await asyncio.sleep(0)
+        if forbidden.done():
+            await subscription.unsubscribe()
+        else:
+            forbidden.cancel()
+            allowed.append(subject)
+    return allowed
+
+
+def _readable(principal: str) -> list[list[str]]:
+    """What a principal may be able to read: everything, or else what is its own."""
+    return [
+        [f"*.{MAJOR}.event.>", f"inbound-refused.{MAJOR}.>", f"notifications.{MAJOR}.delivery.>"],
+        [f"inbound-refused.{MAJOR}.{principal}", f"notifications.{MAJOR}.delivery.{principal}.>"],
+    ]
+
+
+def _content(data: bytes) -> Any:
+    try:
+        return json.loads(data)
+    except ValueError:
+        return data.decode(errors="replace")
+
+
+def new_id() -> str:
+    """An id for a message."""
+    return str(uuid_utils.uuid7())
