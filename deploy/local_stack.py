@@ -33,7 +33,8 @@ from shared.identity import SERVICES, Keys, write_creds
 HOST = "127.0.0.1"
 FIRST_PORT = 4222
 PORTS_TRIED = 100
-START_WITHIN = 10.0
+START_WITHIN = 60.0
+"""Seconds for NATS to listen; it reads its streams first."""
 STOP_WITHIN = 15.0
 """Seconds a program has to leave by itself; longer than a service needs to finish what it has in hand."""
 RESTART_PAUSES = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0)
@@ -74,11 +75,21 @@ class Program:
 class LocalStack:
     """Starts everything, keeps it running, and stops it all. For one event loop, on the main thread.
 
-    ``programs`` says how each service is started: name → command.
+    ``programs`` says how each service is started: name → command. A new stack listens on ``first_port`` or the next one
+    that is free. A program that has not left ``stop_within`` seconds after it was asked to is killed.
     """
 
-    def __init__(self, directory: Path, programs: Mapping[str, Sequence[str]] | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        programs: Mapping[str, Sequence[str]] | None = None,
+        *,
+        first_port: int = FIRST_PORT,
+        stop_within: float = STOP_WITHIN,
+    ) -> None:
         self.directory = directory.resolve()
+        self._first_port = first_port
+        self._stop_within = stop_within
         self._commands = programs or {name: (sys.executable, "-m", f"services.{name}.main") for name in SERVICES}
         self.programs: dict[str, Program] = {}
         self.url = ""
@@ -164,10 +175,8 @@ class LocalStack:
         (self.directory / "logs").mkdir(exist_ok=True)
 
         nats = self._keep("nats", [str(SERVER_BINARY), "--config", str(conf), "--addr", HOST, "--port", str(port)])
-        try:
-            self._nc = await connect([self.url], self.credentials, patience=START_WITHIN)
-        except BrokerError as error:
-            raise StackError(f"NATS did not start. {error} The end of {nats.log}:\n{nats.last_words}") from None
+        await self._listening(nats, port)
+        self._nc = await connect([self.url], self.credentials, patience=START_WITHIN)
         for name, command in self._commands.items():
             self._keep(
                 name,
@@ -191,10 +200,18 @@ class LocalStack:
                     f"stop that one, or delete {described} so that another port is chosen."
                 )
             return port
-        for port in range(FIRST_PORT, FIRST_PORT + PORTS_TRIED):
+        tried = range(self._first_port, self._first_port + PORTS_TRIED)
+        for port in tried:
             if _is_free(port):
                 return port
-        raise StackError(f"None of the ports {FIRST_PORT} to {FIRST_PORT + PORTS_TRIED - 1} is free for NATS.")
+        raise StackError(f"None of the ports {tried[0]} to {tried[-1]} is free for NATS.")
+
+    async def _listening(self, nats: Program, port: int) -> None:
+        give_up_at = asyncio.get_running_loop().time() + START_WITHIN
+        while _is_free(port):
+            if nats.deaths >= DEATHS_TO_GIVE_UP_WAITING or asyncio.get_running_loop().time() >= give_up_at:
+                raise StackError(f"NATS did not start. The end of {nats.log}:\n{nats.last_words}")
+            await asyncio.sleep(0.005)
 
     # ---- keeping running -----------------------------------------------------------------------------------------
 
@@ -233,10 +250,10 @@ class LocalStack:
         if process is not None and process.returncode is None:
             process.terminate()
             try:
-                async with asyncio.timeout(STOP_WITHIN):
+                async with asyncio.timeout(self._stop_within):
                     await process.wait()
             except TimeoutError:
-                log.warning("a program did not stop and is killed", program=program.name, seconds=STOP_WITHIN)
+                log.warning("a program did not stop and is killed", program=program.name, seconds=self._stop_within)
                 process.kill()
                 await process.wait()
         if process is not None:

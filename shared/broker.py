@@ -111,7 +111,9 @@ class Connection(Client):
                 ) from None
             raise
         self._error_cb = self._on_error
-        await self._on_connected()
+        if patience is None:
+            await self._on_connected()
+        self._trouble = None
 
     async def close(self) -> None:
         self._leaving = True

@@ -4,16 +4,21 @@ Requests go to ``$JS.API`` as plain JSON: the clients' own calls know only some 
 others (``allow_atomic`` among them) whenever they declare a stream.
 """
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+import structlog
+from nats import errors
 from nats.aio.client import Client
 
 from shared.contracts.message import MAJOR, contracts, subject_of
 from shared.identity import DELIVERIES, SERVICES
+
+log = structlog.get_logger()
 
 INBOUND = "INBOUND"
 INBOUND_REFUSED = "INBOUND-REFUSED"
@@ -32,6 +37,8 @@ MAX_ACK_PENDING = 5_000
 """Messages one durable has out at most: ten full batches."""
 
 API_TIMEOUT = 10
+RETRY_PAUSE = 0.5
+UNAVAILABLE = 503
 NOT_FOUND = (10059, 10014)
 """Error codes of the server: no such stream, no such consumer."""
 
@@ -45,6 +52,10 @@ class ApiError(Exception):
     def __init__(self, code: int, description: str) -> None:
         super().__init__(description)
         self.code = code
+
+
+class NotNow(Exception):
+    """JetStream cannot answer for the moment."""
 
 
 class Drift(Exception):
@@ -95,8 +106,22 @@ def durables(service: str, follows: Iterable[str]) -> list[Durable]:
 async def reconcile(nc: Client, streams: Iterable[Stream], durables: Iterable[Durable]) -> list[str]:
     """Creates what is missing and applies what has changed; says in sentences what it did.
 
-    Raises ``Drift`` if the server refuses a change. Safe to run from several processes at once.
+    Raises ``Drift`` if the server refuses a change. Waits, with a log line, for as long as JetStream cannot answer: a
+    server that has just started may listen before it has a leader or its streams. Safe to run from several processes
+    at once.
     """
+    waiting = False
+    while True:
+        try:
+            return await _reconcile_all(nc, list(streams), list(durables))
+        except (errors.TimeoutError, errors.NoRespondersError, NotNow) as error:
+            if not waiting:
+                log.warning("JetStream cannot answer, still trying", reason=str(error))
+                waiting = True
+            await asyncio.sleep(RETRY_PAUSE)
+
+
+async def _reconcile_all(nc: Client, streams: Iterable[Stream], durables: Iterable[Durable]) -> list[str]:
     done = []
     for stream in streams:
 
@@ -174,12 +199,15 @@ def _said(differences: Differences) -> str:
 
 
 async def api(nc: Client, subject: str, body: Config | None = None) -> Config:
-    """One request to the JetStream API (``subject`` without ``$JS.API.``); ``ApiError`` if it says no."""
+    """One request to the JetStream API (``subject`` without ``$JS.API.``); ``ApiError`` if it says no,
+    ``NotNow`` if it cannot say."""
     message = await nc.request(
         f"$JS.API.{subject}", b"" if body is None else json.dumps(body).encode(), timeout=API_TIMEOUT
     )
     answer: Config = json.loads(message.data)
     if error := answer.get("error"):
+        if error["code"] == UNAVAILABLE:
+            raise NotNow(error.get("description", ""))
         raise ApiError(error.get("err_code", error["code"]), error.get("description", ""))
     return answer
 
