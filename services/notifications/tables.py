@@ -51,9 +51,10 @@ announcements = _aggregate(
 tellings = _part(
     "tellings",
     announcements,
-    Column("position", BigInteger, CheckConstraint("position >= 1"), nullable=False),
+    Column("position", BigInteger, nullable=False),
     Column("channel", Key, nullable=False),
     Column("why", Document, nullable=False),
+    CheckConstraint("position >= 1", name="position_counts_from_one"),
 )
 Index("tellings_of_subscriber", tellings.c.key, tellings.c.owner)
 

@@ -81,7 +81,7 @@ def test_networks_are_worded_by_name_and_moments_days_and_words_plainly() -> Non
     names = {NETWORK: "Cross-Government Network"}
     assert word("{umbrella} until {deadline}", facts, names) == "Cross-Government Network until 9 March 2026, 17:05 UTC"
     assert word("{outcome} in {place} on {date}", facts, names) == "no quorum in Stoke-on-Trent on 1 October 2026"
-    assert word("{umbrella}", facts, {}) == "a network"
+    assert word("{umbrella} has left {umbrella}.", facts, {}) == "A network has left a network."
 
 
 def test_a_name_with_braces_is_told_as_it_is() -> None:

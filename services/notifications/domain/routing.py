@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from services.notifications.domain.known import Meeting, Proposal
 from services.notifications.domain.subscriber import Subscription
-from services.notifications.domain.wording import word
+from services.notifications.domain.wording import UNKNOWN_NETWORK, word
 from shared.contracts import benchmark, events, membership
 from shared.contracts.membership import Region
 from shared.contracts.message import Event
@@ -380,8 +380,8 @@ def _fits(wish: Wish, rule: Rule, audience: Audience) -> bool:
 
 
 def _by_default(rule: Rule, bond: Bond, names: Mapping[str, str]) -> list[str]:
-    name = names.get(bond.network or "", "a network")
-    umbrella = names.get(bond.via or "", "a network")
+    name = names.get(bond.network or "", UNKNOWN_NETWORK)
+    umbrella = names.get(bond.via or "", UNKNOWN_NETWORK)
     first, who = {
         "person": ("", "Whom it concerns"),
         "representative": (f"You represent {name}.", "Representatives"),

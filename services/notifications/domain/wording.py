@@ -36,6 +36,8 @@ NAMING_FACTS = frozenset(
 )
 """Text that may be told because it names a registered thing: a network, a town, an instrument, a round."""
 
+UNKNOWN_NETWORK = "a network"
+
 _NAMES = frozenset(fact for _, fact in NAMING_FACTS)
 
 
@@ -67,7 +69,8 @@ def lint(template: str, sources: Iterable[type[BaseModel]]) -> list[Refusal]:
 def word(template: str, facts: Mapping[str, Any], names: Mapping[str, str]) -> str:
     """The sentence of a notice. ``names`` are those of the networks its facts may speak of."""
     used = {fact for _, fact, _, _ in Formatter().parse(template) if fact is not None}
-    return template.format_map({fact: _said(fact, facts[fact], names) for fact in used})
+    worded = template.format_map({fact: _said(fact, facts[fact], names) for fact in used})
+    return f"A{worded[1:]}" if worded.startswith(UNKNOWN_NETWORK) else worded
 
 
 def day(moment: date) -> str:
@@ -77,7 +80,7 @@ def day(moment: date) -> str:
 
 def _said(fact: str, value: Any, names: Mapping[str, str]) -> str:
     if fact in NETWORK_FACTS:
-        return names.get(value, "a network")
+        return names.get(value, UNKNOWN_NETWORK)
     if isinstance(value, datetime):
         utc = value.astimezone(UTC)
         return f"{day(utc)}, {utc:%H:%M} UTC"
