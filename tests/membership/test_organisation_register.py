@@ -1,7 +1,5 @@
 """A register of organisations is taken in whole or not at all, and a second time without effect."""
 
-import csv
-import json
 from collections.abc import Sequence
 from itertools import count
 from pathlib import Path
@@ -11,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from deploy import organisation_file
 from services.membership.domain import organisation
 from services.membership.domain.organisation import Organisation
 from services.membership.domain.organisation_register import MAX_PROBLEMS_TOLD, TYPE_OF_FORMAT, Intake, take_in
@@ -222,30 +221,13 @@ def test_an_import_is_either_refused_with_places_or_has_no_effect_the_second_tim
 
 
 def test_all_of_the_gov_uk_register_is_taken_with_its_parents_and_a_second_time_without_effect(real_data: Path) -> None:
-    with (real_data / "govuk_organisations_2026.csv").open(newline="") as file:
-        source = list(csv.DictReader(file))
-    command = an_import(
-        *[
-            {
-                "line": line,
-                "key": row["slug"],
-                "name": row["title"],
-                "format": row["format"],
-                "abbreviation": row["abbreviation"],
-                "parents": [key for key in row["parent_slugs"].split(";") if key],
-                "supersedes": [key for key in row["superseded_slugs"].split(";") if key],
-            }
-            for line, row in enumerate(source, start=2)
-        ]
-    )
+    command = organisation_file.read((real_data / "govuk_organisations_2026.csv").read_bytes())
+    assert isinstance(command, ImportOrganisations)
     after = {each.key: each for each in taken(command)}
-    assert len(after) == len(source) == 663
-    for row in source:
-        parents = {each.key for each in after.values() if each.id in after[row["slug"]].parents}
-        assert parents | set(after[row["slug"]].unknown_parents) == {
-            key for key in row["parent_slugs"].split(";") if key
-        }
+    assert len(after) == len(command.rows) == 663
+    for row in command.rows:
+        parents = {each.key for each in after.values() if each.id in after[row.key].parents}
+        assert parents | set(after[row.key].unknown_parents) == set(row.parents)
     assert sum(len(each.unknown_parents) for each in after.values()) == 5, "five parents are no longer in the register"
-    assert {row["format"] for row in source} == set(TYPE_OF_FORMAT)
+    assert {row.format for row in command.rows} == set(TYPE_OF_FORMAT)
     assert run(command, list(after.values())) == Intake(events=[], unchanged=663)
-    assert len(json.dumps(command.model_dump(mode="json"))) < 500_000

@@ -1,6 +1,5 @@
 """Membership from command to row to answer, on SQLite and on PostgreSQL alike."""
 
-import csv
 import json
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +13,7 @@ from pydantic import BaseModel
 from sqlalchemy import Engine, insert, select
 from sqlalchemy.exc import IntegrityError
 
+from deploy import organisation_file
 from services.membership import tables
 from services.membership.handlers import on
 from shared import clock
@@ -188,19 +188,8 @@ def test_an_import_with_a_problem_leaves_nothing_behind(service: Service) -> Non
 
 
 def test_all_of_the_gov_uk_register_goes_in_with_one_command(service: Service, real_data: Path) -> None:
-    with (real_data / "govuk_organisations_2026.csv").open(newline="") as file:
-        rows = [
-            {
-                "key": row["slug"],
-                "name": row["title"],
-                "format": row["format"],
-                "abbreviation": row["abbreviation"],
-                "parents": [key for key in row["parent_slugs"].split(";") if key],
-                "supersedes": [key for key in row["superseded_slugs"].split(";") if key],
-            }
-            for row in csv.DictReader(file)
-        ]
-    command = an_import(*rows)
+    command = organisation_file.read((real_data / "govuk_organisations_2026.csv").read_bytes())
+    assert isinstance(command, ImportOrganisations)
     first = service.send(command)
     assert first["done"]["counts"] == {"registered": 663, "changed": 0, "unchanged": 0}
     assert service.send(command)["done"]["counts"] == {"registered": 0, "changed": 0, "unchanged": 663}
@@ -208,7 +197,7 @@ def test_all_of_the_gov_uk_register_goes_in_with_one_command(service: Service, r
     assert service.ask(ListOrganisations(with_unknown_parents=True)).total == 5
     home_office = service.ask(FindOrganisation(words="home office")).matches[0].organisation
     assert service.ask(ListOrganisations(parent=home_office.id, limit=500)).total == sum(
-        "home-office" in row["parents"] for row in rows
+        "home-office" in row.parents for row in command.rows
     )
     found = service.ask(FindOrganisation(words="Stabilisation-Unit")).matches
     assert [(match.by, match.organisation.key) for match in found] == [
