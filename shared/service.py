@@ -5,7 +5,7 @@
 
 import asyncio
 import sys
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
@@ -68,10 +68,11 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True)
 class Service:
-    """What makes one service: what it hears and whose events it follows."""
+    """What makes one service: what it hears, whose events it follows, and how its store is made ready."""
 
     surface: Surface
     follows: tuple[str, ...] = ()
+    prepare_store: Callable[[Engine, str], None] = upgrade
 
     @property
     def name(self) -> str:
@@ -126,7 +127,9 @@ class Process:
     # ---- in and out ----------------------------------------------------------------------------------------------
 
     async def _start(self) -> None:
-        await asyncio.get_running_loop().run_in_executor(self._writer, upgrade, self._engine, self._service.name)
+        await asyncio.get_running_loop().run_in_executor(
+            self._writer, self._service.prepare_store, self._engine, self._service.name
+        )
         await self._broker.connect()
         nc = self._broker._connection  # FastStream hands it out to its own subscribers only
         if not isinstance(nc, Nats):

@@ -129,7 +129,7 @@ def double(args: Mapping[str, Any]) -> Any:
     return {"doubled": args["amount"] * 2}
 
 
-def new_surface() -> Surface:  # noqa: C901 - a catalogue, not a decision
+def new_surface() -> Surface:
     """A fresh register with every kind of handler; ``poison`` in its notes makes a handler fail."""
     on = Surface("specimen")
     on.poison = {"poison"}  # type: ignore[attr-defined]  # a test empties it to mend the bug

