@@ -73,6 +73,8 @@ def test_a_body_may_have_several_parents() -> None:
     both = {**OBR, "parents": ["hm-treasury", "cabinet-office"]}
     after = {each.key: each for each in taken(an_import(both, TREASURY, {**TREASURY, "key": "cabinet-office"}))}
     assert set(after[OBR["key"]].parents) == {after["hm-treasury"].id, after["cabinet-office"].id}
+    reordered = {**OBR, "parents": ["cabinet-office", "hm-treasury", "cabinet-office"]}
+    assert run(an_import(reordered), list(after.values())) == Intake(events=[], unchanged=1)
 
 
 def test_the_same_rows_again_change_nothing_whatever_their_order() -> None:
