@@ -108,9 +108,9 @@ class Surface:
     task_kinds: dict[str, TaskKind] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        # The loop itself carries these two out, since they put other messages through it.
-        for contract in (platform.ReplayDeadLetter, platform.DiscardDeadLetter):
-            self.commands[contract.wire.name] = Handler(_carried_out_by_the_loop, contract)
+        # The loop itself carries the first two out, since they put other messages through it; the process the third.
+        for contract in (platform.ReplayDeadLetter, platform.DiscardDeadLetter, platform.Reconcile):
+            self.commands[contract.wire.name] = Handler(_carried_out_elsewhere, contract)
 
     def command(self, contract: type[C], loads: Callable[[C], Iterable[Place]] = lambda _: ()) -> Register:
         """Handles a command; ``loads`` names the aggregates it will need, so that a batch loads them together."""
@@ -263,5 +263,5 @@ def _unknown(what: str, name: str, service: str, known: Mapping[str, Handler]) -
     )
 
 
-def _carried_out_by_the_loop(*_: Any) -> Done:
-    raise AssertionError("the loop carries this out")
+def _carried_out_elsewhere(*_: Any) -> Done:
+    raise AssertionError("the loop or the process carries this out")
