@@ -13,10 +13,10 @@ import json
 import os
 import signal
 import socket
+import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
-from dataclasses import dataclass, field
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TextIO
 
@@ -43,6 +43,7 @@ STEADY_AFTER = 30.0
 """Seconds a program must have run for its earlier deaths not to count any more."""
 DEATHS_TO_GIVE_UP_WAITING = 3
 ASK_EVERY = 0.05
+LOOK_EVERY = 0.05
 OPERATOR = "operator"
 
 log = structlog.get_logger()
@@ -52,17 +53,47 @@ class StackError(Exception):
     """The stack cannot be started, or is not ready; the message is a sentence for whoever started it."""
 
 
-@dataclass
 class Program:
-    """A process that is kept running, and what it was told."""
+    """A process of the stack, started as soon as it is made; what it writes goes to its log."""
 
-    name: str
-    command: Sequence[str]
-    log: Path
-    environment: Mapping[str, str] = field(default_factory=dict)
-    process: asyncio.subprocess.Process | None = None
-    deaths: int = 0
-    keeper: asyncio.Task[None] | None = None
+    def __init__(self, name: str, command: Sequence[str], log: Path, environment: Mapping[str, str]) -> None:
+        self.name = name
+        self.command = command
+        self.log = log
+        self.environment = environment
+        self.deaths = 0
+        self.keeper: asyncio.Task[None] | None = None
+        self.process = self._started()
+
+    def start_again(self) -> None:
+        """Starts it once more after its end."""
+        self.process = self._started()
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        with self.log.open("ab") as output:
+            return subprocess.Popen(  # noqa: S603  programs of our own
+                self.command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env={**os.environ, **self.environment},
+                start_new_session=True,  # Ctrl-C reaches this process alone, which stops the others in order
+                preexec_fn=_dying_with(os.getpid()),  # noqa: PLW1509  it makes two system calls and takes no lock
+            )
+
+    async def ended(self) -> int:
+        """Its exit code, once it has ended.
+
+        Looks now and then: asyncio's own processes wait for ever when they are cancelled in the moment of their start.
+        """
+        while (code := self.process.poll()) is None:  # noqa: ASYNC110  as said
+            await asyncio.sleep(LOOK_EVERY)
+        return code
+
+    def kill(self) -> None:
+        """Ends it at once, with whatever it has started."""
+        with suppress(ProcessLookupError):  # nothing is left of it
+            os.killpg(self.process.pid, signal.SIGKILL)
 
     @property
     def last_words(self) -> str:
@@ -74,6 +105,8 @@ class Program:
 
 class LocalStack:
     """Starts everything, keeps it running, and stops it all. For one event loop, on the main thread.
+
+    Whoever called ``start`` calls ``stop``, also when something fails in between.
 
     ``programs`` says how each service is started: name → command. A new stack listens on ``first_port`` or the next one
     that is free. A program that has not left ``stop_within`` seconds after it was asked to is killed.
@@ -95,7 +128,6 @@ class LocalStack:
         self.url = ""
         self._lock: TextIO | None = None
         self._nc: Connection | None = None
-        self._stopping = False
 
     @property
     def credentials(self) -> Path:
@@ -132,7 +164,6 @@ class LocalStack:
 
     async def stop(self) -> None:
         """Stops the services, then NATS; no process is left. A second call does nothing."""
-        self._stopping = True
         await asyncio.gather(*(self._end(program) for name, program in self.programs.items() if name != "nats"))
         if self._nc is not None:
             await self._nc.close()
@@ -216,8 +247,10 @@ class LocalStack:
     # ---- keeping running -----------------------------------------------------------------------------------------
 
     def _keep(self, name: str, command: Sequence[str], **environment: str) -> Program:
-        program = Program(name, command, self.directory / "logs" / f"{name}.log", environment)
-        program.log.touch()
+        try:
+            program = Program(name, command, self.directory / "logs" / f"{name}.log", environment)
+        except OSError as error:
+            raise StackError(f"{name} cannot be started: {error}.") from None
         self.programs[name] = program
         program.keeper = asyncio.create_task(self._keep_running(program))
         return program
@@ -226,41 +259,29 @@ class LocalStack:
         loop = asyncio.get_running_loop()
         while True:
             started_at = loop.time()
-            with program.log.open("ab") as output:
-                program.process = await asyncio.create_subprocess_exec(
-                    *program.command,
-                    stdin=asyncio.subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=output,
-                    env={**os.environ, **program.environment},
-                    start_new_session=True,  # Ctrl-C reaches this process alone, which stops the others in order
-                    preexec_fn=_dying_with(os.getpid()),
-                )
-            code = await program.process.wait()
-            if self._stopping:
-                return
+            code = await program.ended()
             program.deaths = 1 if loop.time() - started_at > STEADY_AFTER else program.deaths + 1
             pause = RESTART_PAUSES[min(program.deaths, len(RESTART_PAUSES)) - 1]
             log.warning("a program died, starting it again", program=program.name, code=code, after_seconds=pause)
-            _kill_group(program.process.pid)
+            program.kill()
             await asyncio.sleep(pause)
+            try:
+                program.start_again()
+            except OSError as error:  # out of memory or processes: it counts as one more death
+                log.error("a program cannot be started", program=program.name, reason=str(error))
 
     async def _end(self, program: Program) -> None:
-        process, keeper = program.process, program.keeper
-        if process is not None and process.returncode is None:
-            process.terminate()
-            try:
-                async with asyncio.timeout(self._stop_within):
-                    await process.wait()
-            except TimeoutError:
-                log.warning("a program did not stop and is killed", program=program.name, seconds=self._stop_within)
-                process.kill()
-                await process.wait()
-        if process is not None:
-            _kill_group(process.pid)
-        if keeper is not None:
-            keeper.cancel()
-            await asyncio.gather(keeper, return_exceptions=True)
+        if program.keeper is not None:
+            program.keeper.cancel()
+            await asyncio.gather(program.keeper, return_exceptions=True)
+        program.process.terminate()
+        try:
+            async with asyncio.timeout(self._stop_within):
+                await program.ended()
+        except TimeoutError:
+            log.warning("a program did not stop and is killed", program=program.name, seconds=self._stop_within)
+        program.kill()
+        await program.ended()
 
     # ---- being ready ---------------------------------------------------------------------------------------------
 
@@ -322,11 +343,3 @@ def _dying_with(parent: int) -> Callable[[], None] | None:
             os._exit(1)
 
     return ask
-
-
-def _kill_group(leader: int) -> None:
-    """Kills what a program has left running."""
-    try:
-        os.killpg(leader, signal.SIGKILL)
-    except ProcessLookupError:
-        return

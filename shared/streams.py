@@ -199,8 +199,10 @@ def _said(differences: Differences) -> str:
 
 
 async def api(nc: Client, subject: str, body: Config | None = None) -> Config:
-    """One request to the JetStream API (``subject`` without ``$JS.API.``); ``ApiError`` if it says no,
-    ``NotNow`` if it cannot say."""
+    """One request to the JetStream API; ``subject`` without ``$JS.API.``.
+
+    ``ApiError`` if it says no, ``NotNow`` if it cannot say, the client's own errors if it is silent.
+    """
     message = await nc.request(
         f"$JS.API.{subject}", b"" if body is None else json.dumps(body).encode(), timeout=API_TIMEOUT
     )

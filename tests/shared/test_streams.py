@@ -1,5 +1,6 @@
 """Streams and durables on a real server are brought in line with what is declared, or it is said why not."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -162,3 +163,13 @@ async def test_streams_and_durables_outlive_the_server(server: NatsServer, nc: C
     server.start()
     again = await server.connect("notifications")
     assert await reconcile(again, platform_streams(), durables("notifications", FOLLOWED)) == []
+
+
+async def test_streams_are_declared_once_the_server_is_there_again(server: NatsServer, nc: Connection) -> None:
+    server.kill()
+    declaring = asyncio.create_task(reconcile(nc, platform_streams(), []))
+    await asyncio.sleep(0.2)
+    assert not declaring.done()
+    server.start()
+    async with asyncio.timeout(30):
+        assert "created stream EVENTS" in await declaring
