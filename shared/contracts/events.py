@@ -29,7 +29,7 @@ class RegisterVenue(Command):
 
     roles: ClassVar[tuple[Role, ...]] = ("operator",)
 
-    venue_name: Line
+    name: Line
     place: Line = Field(description="town or city")
     region: Region
     nation: Nation
@@ -51,7 +51,7 @@ class VenueRegistered(Event):
 
     key = "venue"
     venue: Id
-    venue_name: Line
+    name: Line
     place: Line
     region: Region
     nation: Nation
@@ -62,12 +62,16 @@ class VenueRegistered(Event):
     step_free: bool
 
 
-class TravelTime(BaseModel, frozen=True, extra="forbid"):
+class TravelTime(BaseModel, frozen=True):
     """A known journey between two places, the same in both directions."""
 
     origin: Line = Field(description="town or city, as offices and venues name theirs")
     destination: Line
     minutes: int = Field(ge=0, le=2_880, description="door to door, one way")
+
+
+class GivenTravelTime(TravelTime, frozen=True, extra="forbid"):
+    """A journey as an operator gives it."""
 
 
 class LoadTravelTimes(Command):
@@ -76,7 +80,7 @@ class LoadTravelTimes(Command):
     roles: ClassVar[tuple[Role, ...]] = ("operator",)
 
     source: Line = Field(description="where the figures are from")
-    journeys: tuple[TravelTime, ...] = Field(min_length=1, max_length=5_000)
+    journeys: tuple[GivenTravelTime, ...] = Field(min_length=1, max_length=5_000)
 
 
 class TravelTimesLoaded(Event):
@@ -93,7 +97,7 @@ class DeclareBlackout(Command):
 
     roles: ClassVar[tuple[Role, ...]] = ("operator",)
 
-    blackout_name: Line
+    name: Line
     first: date
     last: date = Field(description="the last such day, itself included")
     umbrella: Id | None = Field(default=None, description="the umbrella network it holds for; left out, for all")
@@ -118,7 +122,7 @@ class BlackoutDeclared(Event):
 
     key = "blackout"
     blackout: Id
-    blackout_name: Line
+    name: Line
     first: date
     last: date
     umbrella: Id | None

@@ -88,7 +88,7 @@ class _Found(NamedTuple):
 
 def solve(problem: Problem, effort: int = EFFORT) -> Solution | None:
     """The leximin-best venues, or ``None`` if no choice keeps the rules."""
-    first = _first_allowed(problem)
+    first = any_choice(problem)
     if first is None:
         return None
     search = _Search(problem, np.array([sorted(first)]))
@@ -308,7 +308,7 @@ def _in_order(problem: Problem, venues: tuple[int, ...]) -> Choice:
     return Choice(min(allowed, key=fairness), int(totals.max()))
 
 
-def _first_allowed(problem: Problem) -> tuple[int, ...] | None:
+def any_choice(problem: Problem) -> tuple[int, ...] | None:
     """Any choice that keeps the rules. Meetings with the fewest venues to choose from are filled first."""
     meetings = problem.allowed.shape[1]
     # Venues that the rules treat alike stand for one another.

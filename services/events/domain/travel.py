@@ -94,15 +94,20 @@ def known_times(journeys: Iterable[TravelTime]) -> KnownTimes:
     """Loaded times by place, in both directions; of several for the same two places the last one counts."""
     known = {}
     for journey in journeys:
-        origin, destination = _as_key(journey.origin), _as_key(journey.destination)
+        origin, destination = place_key(journey.origin), place_key(journey.destination)
         known[origin, destination] = known[destination, origin] = journey.minutes
     return known
 
 
 def journey(origin: Spot, destination: Spot, known: KnownTimes) -> Journey:
     """The known time between the two places, or else an estimate from their coordinates."""
-    minutes = known.get((_as_key(origin.place), _as_key(destination.place)))
+    minutes = known.get((place_key(origin.place), place_key(destination.place)))
     return Journey(_estimate(origin, destination), True) if minutes is None else Journey(minutes, False)
+
+
+def place_key(place: str) -> str:
+    """What a place is known by, however it is spaced and capitalised."""
+    return " ".join(place.casefold().split())
 
 
 def mean_minutes(minutes: Sequence[int]) -> int:
@@ -141,7 +146,3 @@ def _distance_km(a: Spot, b: Spot) -> float:
     across = math.radians(b.longitude - a.longitude)
     haversine = math.sin((north - south) / 2) ** 2 + math.cos(south) * math.cos(north) * math.sin(across / 2) ** 2
     return 2 * EARTH_RADIUS_KM * math.asin(math.sqrt(min(1.0, haversine)))
-
-
-def _as_key(place: str) -> str:
-    return " ".join(place.casefold().split())
