@@ -226,8 +226,11 @@ class Transaction:
         self._committed.timers_due_at = timers.next_due(self._connection)
         return self._committed
 
-    def _carry_out(self, arrivals: Sequence[Arrival]) -> list[bytes | None]:
-        """All together; where the store says no, in halves, until the message it says no to stands alone."""
+    def _carry_out(self, arrivals: Sequence[Arrival], *, again: bool = False) -> list[bytes | None]:
+        """All together; where the store says no, in halves, until the message it says no to stands alone.
+
+        Alone it is tried once more, and then it is a dead letter.
+        """
         if not arrivals:
             return []
         together = Together(self._connection, self._surface, self._now)
@@ -237,8 +240,10 @@ class Transaction:
         except DBAPIError as error:
             if store_in_trouble(error):
                 raise
-            if len(arrivals) == 1:
+            if len(arrivals) == 1 and again:
                 return [_bury(self._connection, arrivals[0], error, self._now)]
+            if len(arrivals) == 1:  # what it collided with may be another replica's, and to be seen by now
+                return self._carry_out(arrivals, again=True)
         else:
             self._moved |= together.moved.keys()
             self._committed.messages |= together.batch.wrote_messages

@@ -1,0 +1,42 @@
+"""``concord demo``: the whole platform at work, told as a tale."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from deploy.cli.output import Complaint, complaining, log_from
+
+WIDTH_IN_A_PIPE = 100
+
+
+@complaining
+def demo(
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            "--report",
+            metavar="DIR",
+            help="Also write the meeting certificate, the calendar file and a benchmark standing there.",
+        ),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", metavar="DIR", help="Keep the data there, to look at it later; a directory not used yet."),
+    ] = None,
+) -> None:
+    """Show the whole platform at work on made-up networks of real public bodies; stops by itself within a minute."""
+    from deploy import demo as demonstration  # noqa: PLC0415  help need not wait for it
+    from deploy.local_stack import StackError  # noqa: PLC0415
+
+    if data is not None and data.exists() and any(data.iterdir()):
+        raise typer.BadParameter(f"{data} is not empty; the demonstration starts from nothing.", param_hint="--data")
+    log_from(40)  # errors only: the tale speaks for itself
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = WIDTH_IN_A_PIPE
+    try:
+        demonstration.perform(console, data, report)
+    except (StackError, demonstration.DemonstrationFailed) as error:
+        raise Complaint(f"The demonstration failed: {error}") from None

@@ -1,0 +1,83 @@
+"""The demonstration: a cross-government network is founded, decides, plans its meetings and looks at its wellbeing."""
+
+import asyncio
+import contextlib
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from rich.console import Console
+
+from deploy.demo.stage import DemonstrationFailed, Stage
+from deploy.demo.tale import Tale
+from deploy.local_stack import LocalStack
+from deploy.pages import certificate, standing
+from shared.contracts import events
+
+__all__ = ["DemonstrationFailed", "perform"]
+
+
+def perform(console: Console, data: Path | None = None, report: Path | None = None) -> None:
+    """Starts a stack of its own, tells the tale and stops. Raises ``DemonstrationFailed`` or ``StackError``.
+
+    ``data`` keeps the stack's data there, for a look afterwards with ``concord up --data``. ``report`` gets the meeting
+    certificate, the calendar file and the standing of one body.
+    """
+    with _directory(data) as directory:
+        asyncio.run(_perform(console, directory, report))
+
+
+async def _perform(console: Console, directory: Path, report: Path | None) -> None:
+    began = time.monotonic()
+    stack = LocalStack(directory)
+    console.print("Starting NATS and the four services, each a process with a store of its own …")
+    await stack.start()
+    try:
+        await stack.ready()
+        console.print(f"Ready after {time.monotonic() - began:.1f} s.")
+        stage = Stage(directory, stack.url, console)
+        try:
+            tale = Tale(stage)
+            await tale.tell()
+            await stage.until("the notices have arrived", lambda: _all_told(stage))
+            console.print()
+            console.print(
+                f"[bold]That was Concord in {time.monotonic() - began:.0f} s:[/] {len(stage.notices)} notices reached "
+                "the news desk, each saying why, none with anything sensitive in it."
+            )
+            if report is not None:
+                await _report(console, stage, tale, report)
+        finally:
+            await stage.leave()
+    finally:
+        await stack.stop()
+    console.print("[dim]Everything is stopped.[/]")
+
+
+async def _all_told(stage: Stage) -> bool:
+    return any(notice.topic == "benchmark" for notice in stage.notices)
+
+
+async def _report(console: Console, stage: Stage, tale: Tale, directory: Path) -> None:
+    if tale.plan is None or tale.standing is None:
+        raise DemonstrationFailed("the tale ended early")
+    directory.mkdir(parents=True, exist_ok=True)
+    invitation = await stage.ask("operator", events.CalendarFile(meeting=tale.meeting))
+    pages = {
+        "meeting-certificate.html": certificate.render(tale.plan),
+        invitation.file_name: invitation.text,
+        "benchmark-standing.html": standing.render(tale.standing),
+    }
+    for name, content in pages.items():
+        (directory / name).write_text(content, encoding="utf-8", newline="")
+        console.print(f"  written: {directory / name}")
+
+
+@contextlib.contextmanager
+def _directory(data: Path | None) -> Iterator[Path]:
+    if data is not None:
+        yield data
+        return
+    with tempfile.TemporaryDirectory(prefix="concord-demo-") as directory:
+        yield Path(directory)
