@@ -9,19 +9,24 @@ schemas/<owner>/<name>.json  one message. Its root describes the data (the Cloud
 released/<major>.json        the last released state, which a change within the major version may only add to
 """
 
+import functools
 import inspect
 import json
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, TypeAdapter
 
-import shared.contracts  # noqa: F401  fills the register
+import shared.contracts  # fills the register
 from shared.contracts.cloudevent import MAX_ATTRIBUTE_LENGTH, MAX_SEQUENCE, STRUCTURED, schema_address
 from shared.contracts.message import MAJOR, REGISTER, Kind, Message, Query, subject_of
 from shared.contracts.platform import Reply
 from shared.identity import SERVICES
-from shared.streams import Stream, platform_streams
+from shared.streams import Durable, Stream, durables, platform_streams
+
+if TYPE_CHECKING:
+    from shared.service import Service
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 CLOUDEVENT = "urn:concord:schema:cloudevent"
@@ -45,8 +50,9 @@ def summary(documented: type[BaseModel]) -> str:
 
 
 def all_contracts() -> list[type[Message]]:
-    """Every contract, by owner and name."""
-    return sorted(REGISTER.values(), key=lambda contract: (contract.wire.owner, contract.wire.name))
+    """Every contract of the platform, by owner and name. Those that tests declare for themselves are not among them."""
+    public = [contract for contract in REGISTER.values() if contract.__module__.startswith(shared.contracts.__name__)]
+    return sorted(public, key=lambda contract: (contract.wire.owner, contract.wire.name))
 
 
 def address(contract: type[Message]) -> str:
@@ -218,7 +224,29 @@ def _channel(contract: type[Message]) -> Schema:
     }
     if stream := _stream(subject_of(contract, "*")):
         channel["x-nats-stream"] = {"name": stream.name, **stream.settings}
+        channel["x-nats-durables"] = [
+            {"name": durable.name, **durable.settings} for durable in _followers(contract, stream)
+        ]
     return channel
+
+
+def _followers(contract: type[Message], stream: Stream) -> list[Durable]:
+    """The durables of the services that do something with a message."""
+    services = [service for service in _services() if _handles(service, contract)]
+    found = [durable for service in services for durable in durables(service.name, service.follows)]
+    return [durable for durable in found if durable.stream == stream.name]
+
+
+def _handles(service: "Service", contract: type[Message]) -> bool:
+    return contract.wire.type in service.surface.events or (
+        contract.wire.kind == "inbound" and contract.wire.name in service.surface.inbound_messages
+    )
+
+
+@functools.cache
+def _services() -> "list[Service]":
+    # By name, so that whoever only asks for a summary does not wait for all four services to load.
+    return [import_module(f"services.{name}.main").SERVICE for name in SERVICES]
 
 
 def _stream(subject: str) -> Stream | None:

@@ -2,7 +2,7 @@
 
 import typer
 
-from deploy.cli import access, dead_letters, messages, operating, published, watching
+from deploy.cli import access, dead_letters, demonstration, imports, messages, operating, published, running, watching
 
 app = typer.Typer(
     name="concord",
@@ -12,10 +12,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command()(running.up)
+app.command()(demonstration.demo)
 app.command()(operating.status)
 for _name, _group in messages.groups().items():
     app.add_typer(_group, name=_name)
 app.command()(watching.watch)
+app.add_typer(imports.group, name="import")
 app.add_typer(dead_letters.group, name="dead-letters")
 app.command()(operating.reconcile)
 app.add_typer(access.group, name="access")

@@ -6,7 +6,7 @@ import typer
 
 from deploy.cli import options
 from deploy.cli.options import AsJson, Data, ServiceName
-from deploy.cli.output import DONE, FAILED, complaining, finish, say, show, show_json
+from deploy.cli.output import DONE, FAILED, complain, complaining, finish, say, show, show_json
 from shared.contracts.platform import Health, Reconcile, Reply
 from shared.identity import SERVICES
 
@@ -62,8 +62,9 @@ def reconcile(
         raise typer.Exit(FAILED if bad else DONE)
     for name, reply in replies.items():
         if reply.done:
-            counts = ", ".join(f"{count} {what.replace('_', ' ')}" for what, count in reply.done.counts.items())
-            say(f"{name}: {counts or 'nothing was lost'}")
-        else:
-            finish(reply, as_json=False)
+            lost = {stream: count for stream, count in reply.done.counts.items() if count}
+            again = ", ".join(f"{count} messages of {stream} are sent again" for stream, count in lost.items())
+            say(f"{name}: {again or 'nothing was lost'}")
+        elif said := reply.refusal or reply.failure:
+            complain(f"{name}: {said.sentence}")
     raise typer.Exit(FAILED if bad else DONE)

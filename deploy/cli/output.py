@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, ParamSpec, TypeVar
 
+import structlog
 import typer
 from rich import box
 from rich.console import Console
@@ -22,7 +23,11 @@ from shared.refusal import Refusal
 
 DONE, FAILED, REFUSED = 0, 1, 3  # 2 is a wrong use of the command line, said by typer
 EXIT_CODES = {"done": DONE, "answered": DONE, "refused": REFUSED, "failed": FAILED}
+MAX_PROBLEMS = 20
+"""Lines of a long refusal (a file of the wrong kind); a program gets them all."""
 WIDTH_IN_A_PIPE = 10_000
+
+EMPTY: tuple[Any, ...] = (None, [], {})
 
 Given = ParamSpec("Given")
 Result = TypeVar("Result")
@@ -54,7 +59,7 @@ def finish(reply: Reply, *, as_json: bool) -> typer.Exit:
         _show_refusal(reply.refusal)
     elif reply.failure is not None:
         kept = f" It is kept as the dead letter {reply.failure.dead_letter}." if reply.failure.dead_letter else ""
-        screen(to_error=True).print(Text(f"{reply.failure.sentence}{kept}", style="red"))
+        complain(f"{reply.failure.sentence}{kept}")
     elif reply.done is not None:
         say(_done_in_words(reply.done))
     else:
@@ -72,9 +77,27 @@ def say(sentence: str, style: str = "") -> None:
     screen().print(Text(sentence, style=style))
 
 
+def complain(sentence: str) -> None:
+    """Writes what went wrong to standard error."""
+    screen(to_error=True).print(Text(sentence, style="red"))
+
+
 def note(sentence: str) -> None:
     """Writes a remark to standard error."""
     screen(to_error=True).print(Text(sentence, style="dim"))
+
+
+def log_from(level: int) -> None:
+    """Writes log lines of this level and above to standard error."""
+    structlog.configure(
+        processors=[
+            structlog.processors.TimeStamper(fmt="%H:%M:%S"),
+            structlog.processors.add_log_level,
+            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
 
 
 @contextmanager
@@ -126,7 +149,8 @@ def _show_fields(fields: dict[str, Any], console: Console) -> None:
 
 
 def _show_rows(rows: list[dict[str, Any]], console: Console) -> None:
-    names = list(dict.fromkeys(name for row in rows for name in row))
+    # What no row has to say is left out: a column of dashes tells nobody anything.
+    names = list(dict.fromkeys(name for row in rows for name, part in row.items() if part not in EMPTY))
     table = Table(box=box.SIMPLE_HEAD, header_style="bold")
     for name in names:
         table.add_column(_heading(name), overflow="fold")
@@ -136,7 +160,7 @@ def _show_rows(rows: list[dict[str, Any]], console: Console) -> None:
         console.print(table)
         return
     for row in rows:
-        _show_fields(row, console)
+        _show_fields({name: part for name, part in row.items() if name in names}, console)
         console.print()
 
 
@@ -154,7 +178,7 @@ def cell(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{_heading(name)}: {cell(part)}" for name, part in value.items()) or "—"
     if isinstance(value, list):
-        return ("; " if any(isinstance(part, dict) for part in value) else ", ").join(map(cell, value)) or "—"
+        return ("; " if any(isinstance(part, dict) for part in value) else ", ").join(map(cell, value)) or "none"
     return str(value)
 
 
@@ -172,8 +196,11 @@ def _done_in_words(done: Done) -> str:
 def _show_refusal(refusal: Refusal) -> None:
     console = screen(to_error=True)
     console.print(Text.assemble(("Refused: ", "yellow"), refusal.sentence, (f" ({refusal.code})", "dim")))
-    for problem in refusal.data.get("problems", [])[1:]:
+    _, *more = refusal.data.get("problems") or [None]
+    for problem in more[:MAX_PROBLEMS]:
         console.print(Text(f"  {_problem(problem)}"))
+    if len(more) > MAX_PROBLEMS:
+        console.print(Text(f"  … and {len(more) - MAX_PROBLEMS} more; --json lists them.", style="dim"))
 
 
 def _problem(problem: dict[str, Any]) -> str:

@@ -9,7 +9,7 @@ import typer
 from deploy import compatibility, schemas
 from deploy.cli.options import AsJson
 from deploy.cli.output import DONE, FAILED, Complaint, complaining, finish, note, say, show_json
-from shared.contracts.message import REGISTER, Message
+from shared.contracts.message import Message
 from shared.contracts.platform import Reply
 
 group = typer.Typer(help="List the messages of the platform, and publish their schemas.")
@@ -43,7 +43,7 @@ def show_contract(
 ) -> None:
     """Write the JSON Schema of one message."""
     by_name: dict[str, list[type[Message]]] = {}
-    for contract in REGISTER.values():
+    for contract in schemas.all_contracts():
         wire = contract.wire
         for known in (wire.name, f"{wire.owner}.{wire.name}", f"{wire.owner}/{wire.name}", wire.type):
             by_name.setdefault(known, []).append(contract)
@@ -92,4 +92,4 @@ def release(
         if broken:
             raise Complaint("\n".join([*broken, "Nothing was released: within a major version only additions are."]))
     compatibility.release()
-    say(f"{len(REGISTER)} messages are released: {compatibility.RELEASED}")
+    say(f"{len(schemas.all_contracts())} messages are released: {compatibility.RELEASED}")

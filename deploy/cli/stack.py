@@ -1,8 +1,10 @@
 """The local stack that a command means: where it is, and whose credentials to use there."""
 
 import json
+import socket
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from deploy.cli.output import Complaint
 
@@ -31,11 +33,22 @@ def stack_in(directory: Path) -> Stack:
     """The stack whose data lies in a directory; ``Complaint`` where none was started."""
     try:
         described = json.loads((directory / "stack.json").read_text(encoding="utf-8"))
-        return Stack(directory, str(described["url"]))
+        stack = Stack(directory, str(described["url"]))
     except FileNotFoundError:
         raise not_running(directory) from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise Complaint(f"{directory / 'stack.json'} cannot be read: {error}.") from None
+    if not _listens(stack.url):
+        raise not_running(directory)
+    return stack
+
+
+def _listens(url: str) -> bool:
+    """Whether anything answers there; a stack that was stopped leaves its address behind for the next start."""
+    address = urlsplit(url)
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex((address.hostname or "", address.port or 4222)) == 0
 
 
 def not_running(directory: Path) -> Complaint:

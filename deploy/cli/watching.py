@@ -8,7 +8,7 @@ from rich.text import Text
 
 from deploy.cli import options
 from deploy.cli.options import AsJson, Data
-from deploy.cli.output import cell, complaining, note, screen
+from deploy.cli.output import EMPTY, cell, complaining, note, screen
 
 
 @complaining
@@ -40,6 +40,8 @@ def _as_json(subject: str, content: Any) -> None:
 def _as_text(subject: str, content: Any) -> None:
     is_event = isinstance(content, dict) and isinstance(content.get("data"), dict)
     time = str(content.get("time", ""))[11:19] if is_event else ""
-    told = cell(content["data"] if is_event else content)
-    line = Text.assemble((time.ljust(8), "dim"), "  ", (subject, "bold"), "  ", told)
+    told = content["data"] if is_event else content
+    if isinstance(told, dict):
+        told = {name: value for name, value in told.items() if value not in EMPTY}
+    line = Text.assemble((time.ljust(8), "dim"), "  ", (subject, "bold"), "  ", cell(told))
     screen().print(line, no_wrap=True, overflow="ellipsis")

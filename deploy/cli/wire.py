@@ -8,12 +8,11 @@ from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
-import structlog
 import uuid_utils
 from nats.aio.msg import Msg
 from pydantic import ValidationError
 
-from deploy.cli.output import Complaint
+from deploy.cli.output import Complaint, log_from
 from deploy.cli.stack import not_running, stack_in
 from shared import clock
 from shared.broker import BrokerError, Connection, NobodyAnswers, TimedOut, Unreachable, connect, request
@@ -30,7 +29,7 @@ Result = TypeVar("Result")
 def on_stack(data: Path, principal: str, do: Callable[[Connection], Awaitable[Result]]) -> Result:
     """Does something with a connection to the local stack; what can go wrong there is a ``Complaint``."""
     # Everything the connection has to say to a person comes back as an error with a sentence.
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    log_from(logging.CRITICAL)
     stack = stack_in(data)
     creds = stack.credentials(principal)
 

@@ -208,16 +208,6 @@ def test_a_stack_that_has_ended_is_not_running_either(tmp_path: Path) -> None:
     assert (said.exit_code, said.stderr.strip()) == (1, nowhere(tmp_path))
 
 
-def test_credentials_that_are_not_there_are_said_beside_those_that_are(tmp_path: Path) -> None:
-    (tmp_path / "stack.json").write_text(json.dumps({"url": "nats://127.0.0.1:1"}))
-    Keys.create(tmp_path / "keys")
-    sent("access", "issue", "--role", "member", "alice", data=tmp_path)
-    said = sent("status", "--as", "bob", data=tmp_path)
-    assert said.exit_code == 1
-    assert "There are no credentials of bob" in said.stderr
-    assert "those of: alice" in said.stderr
-
-
 def test_the_data_directory_comes_from_the_environment_when_it_is_not_given(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -308,7 +298,7 @@ def test_any_plain_value_has_a_line_of_text() -> None:
     cases: list[tuple[Any, str]] = [
         (None, "—"),
         (True, "yes"),
-        ([], "—"),
+        ([], "none"),
         (["a", 2], "a, 2"),
         ({"kept_at": "now", "count": None}, "kept at: now, count: —"),
         ([{"a": 1}, {"b": [1, 2]}], "a: 1; b: 1, 2"),

@@ -1,0 +1,73 @@
+"""``concord import``: files of other bodies, read here and sent to the service as one command, all or nothing."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from deploy import organisation_file, people_survey_file
+from deploy.cli import options
+from deploy.cli.options import AsJson, Data
+from deploy.cli.output import complaining, finish, working
+from shared.contracts.message import Command
+from shared.contracts.platform import Reply
+from shared.refusal import Refusal
+
+IMPORT_WITHIN = 120.0
+
+group = typer.Typer(help="Take in files of other bodies.", no_args_is_help=True)
+
+File = Annotated[
+    Path, typer.Argument(metavar="FILE", exists=True, dir_okay=False, readable=True, help="The CSV file, as published.")
+]
+
+
+@group.callback()
+def imports() -> None:
+    """Take in files of other bodies."""
+
+
+@group.command("organisations")
+@complaining
+def organisations(
+    file: File,
+    register: Annotated[
+        str, typer.Option("--register", help="The register the file comes from; it alone changes its rows later.")
+    ] = organisation_file.REGISTER,
+    data: Data = options.DATA,
+    principal: options.As = options.AS,
+    timeout: options.Patience = IMPORT_WITHIN,
+    as_json: AsJson = False,
+) -> None:
+    """Take in a register of organisations, in the form of GOV.UK's: new ones are registered, changed ones changed."""
+    read = organisation_file.read(file.read_bytes(), register)
+    raise finish(_sent(data, principal, read, file, timeout), as_json=as_json)
+
+
+@group.command("people-survey")
+@complaining
+def people_survey(
+    file: File,
+    label: Annotated[
+        str | None, typer.Option("--label", help="The round (2023); the year in the file's name if not given.")
+    ] = None,
+    data: Data = options.DATA,
+    principal: options.As = options.AS,
+    timeout: options.Patience = IMPORT_WITHIN,
+    as_json: AsJson = False,
+) -> None:
+    """Take in a round of the Civil Service People Survey from its organisation file, and close it."""
+    label = label or people_survey_file.round_of(file.name)
+    if label is None:
+        raise typer.BadParameter(f"{file.name} does not name one year; say which round it is.", param_hint="--label")
+    read = people_survey_file.read(file.read_bytes(), label)
+    raise finish(_sent(data, principal, read, file, timeout), as_json=as_json)
+
+
+def _sent(data: Path, principal: str, read: Command | Refusal, file: Path, timeout: float) -> Reply:
+    if isinstance(read, Refusal):
+        return Reply(outcome="refused", refusal=read)
+    from deploy.cli import wire  # noqa: PLC0415  help need not wait for what speaks to NATS
+
+    with working(f"Taking in {file.name}"):
+        return wire.send(data, principal, read, timeout=timeout)

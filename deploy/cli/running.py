@@ -1,0 +1,53 @@
+"""``concord up``: the local stack in the foreground."""
+
+import asyncio
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from deploy.cli import options
+from deploy.cli.options import AsJson, Data
+from deploy.cli.output import Complaint, complaining, log_from, note, say, show_json, working
+from shared.contracts.platform import Reply
+
+if TYPE_CHECKING:
+    from deploy.local_stack import LocalStack
+
+
+@complaining
+def up(data: Data = options.DATA, as_json: AsJson = False) -> None:
+    """Run the local stack until Ctrl-C: NATS and the four services, all their data in DIR.
+
+    A service that dies is started again. The credentials of the operator are in DIR/creds.
+    """
+    from deploy.local_stack import LocalStack, StackError  # noqa: PLC0415  help need not wait for it
+
+    log_from(logging.WARNING)
+    stack = LocalStack(data)
+    try:
+        asyncio.run(_run(stack, as_json=as_json))
+    except StackError as error:
+        raise Complaint(str(error)) from None
+    except KeyboardInterrupt:
+        note("Interrupted before it was ready; everything is stopped.")
+
+
+async def _run(stack: "LocalStack", *, as_json: bool) -> None:
+    with working("Starting NATS and the services"):
+        await stack.start()
+        try:
+            await stack.ready()
+        except BaseException:
+            await stack.stop()
+            raise
+    _tell(stack.url, stack.directory, as_json=as_json)
+    await stack.run_until_stopped()
+    note("Stopped.")
+
+
+def _tell(url: str, directory: Path, *, as_json: bool) -> None:
+    if as_json:
+        answer = {"url": url, "directory": str(directory)}
+        show_json(Reply(outcome="answered", answer=answer).model_dump(mode="json"))
+    else:
+        say(f"Concord is ready at {url}, its data in {directory}. Ctrl-C stops it.")

@@ -1,0 +1,199 @@
+"""The command line ``concord`` on a running local stack."""
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+from typer.testing import CliRunner, Result
+
+from deploy.cli import app
+from deploy.cli.wire import new_id
+from shared.identity import SERVICES
+
+CONCORD = Path(sys.executable).parent / "concord"
+UNKNOWN = "0190a6f0-0000-7000-8000-000000000000"
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The data directory of a stack that ``concord up`` runs; Ctrl-C ends it cleanly, which is checked too."""
+    directory = tmp_path_factory.mktemp("stack")
+    with subprocess.Popen(
+        [CONCORD, "up", "--data", directory], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as up:
+        assert up.stdout is not None
+        ready = up.stdout.readline()
+        if not ready:
+            pytest.fail(f"concord up did not start: {up.communicate()[1]}")
+        assert ready.startswith("Concord is ready at nats://127.0.0.1:")
+        yield directory
+        up.send_signal(signal.SIGINT)
+        _, said = up.communicate(timeout=60)
+        assert (up.returncode, said.strip()) == (0, "Stopped.")
+
+
+@pytest.fixture(autouse=True)
+def _logs_as_before() -> Iterator[None]:
+    yield
+    structlog.reset_defaults()
+
+
+def concord(*arguments: str | Path, data: Path) -> Result:
+    return CliRunner().invoke(
+        app, [*(str(argument) for argument in arguments), "--data", str(data)], catch_exceptions=False
+    )
+
+
+def reply(*arguments: str | Path, data: Path) -> dict[str, Any]:
+    """The one JSON document on standard output, which is a reply."""
+    said = concord(*arguments, "--json", data=data)
+    parsed: dict[str, Any] = json.loads(said.stdout)
+    codes = {"done": 0, "answered": 0, "refused": 3, "failed": 1}
+    assert said.exit_code == codes[parsed["outcome"]], said.stdout
+    return parsed
+
+
+def council(name: str) -> list[str]:
+    key = name.lower().replace(" ", "-")
+    return ["send", "membership", "register-organisation", "--key", key, "--name", name, "--type", "council"]
+
+
+def member(name: str, stack: Path) -> list[str]:
+    """A member with credentials, as the option that names it."""
+    assert concord("access", "issue", "--role", "member", name, data=stack).exit_code == 0
+    return ["--as", name]
+
+
+def test_every_service_is_ready(stack: Path) -> None:
+    said = concord("status", data=stack)
+    assert said.exit_code == 0, said.output
+    for service in SERVICES:
+        assert service in said.stdout
+    answered = reply("status", data=stack)["answer"]
+    assert [(row["service"], row["ready"]) for row in answered] == [(service, True) for service in SERVICES]
+
+
+def test_a_second_stack_in_the_same_directory_is_not_started(stack: Path) -> None:
+    said = concord("up", data=stack)
+    assert said.exit_code == 1
+    assert "A stack runs in" in said.stderr
+
+
+def test_a_command_is_done_and_its_effect_can_be_asked_for(stack: Path) -> None:
+    said = concord(*council("Leeds City Council"), data=stack)
+    assert said.exit_code == 0, said.stderr
+    assert said.stdout.startswith("Done: organisation-registered. Its id is ")
+    assert "Leeds City Council" in concord("ask", "membership", "list-organisations", data=stack).stdout
+
+
+def test_a_command_repeated_with_its_id_is_carried_out_once(stack: Path) -> None:
+    command = [*council("York Council"), "--id", new_id()]
+    first, again = reply(*command, data=stack), reply(*command, data=stack)
+    assert first["outcome"] == "done"
+    assert again == first
+    listed = reply("ask", "membership", "list-organisations", data=stack)["answer"]["organisations"]
+    assert [row["name"] for row in listed].count("York Council") == 1
+
+
+def test_a_refusal_of_the_service_is_a_sentence_and_exit_code_three(stack: Path) -> None:
+    said = concord("send", "benchmark", "close-round", "--round", UNKNOWN, data=stack)
+    assert (said.exit_code, said.stdout) == (3, "")
+    assert said.stderr.startswith("Refused: ")
+    refused = reply("send", "benchmark", "close-round", "--round", UNKNOWN, data=stack)
+    assert refused["refusal"]["sentence"] in said.stderr
+
+
+def test_a_member_may_ask_but_not_do_what_is_for_operators(stack: Path) -> None:
+    alice = member("alice", stack)
+    assert reply("ask", "membership", "list-networks", *alice, data=stack)["outcome"] == "answered"
+    for command in (council("Hull Council"), ["send", "events", "reconcile"]):
+        failed = reply(*command, *alice, data=stack)
+        assert failed["outcome"] == "failed"
+        assert "alice may not publish to" in failed["failure"]["sentence"]
+
+
+def test_credentials_that_are_not_there_are_said_beside_those_that_are(stack: Path) -> None:
+    member("carol", stack)
+    said = concord("status", "--as", "dave", data=stack)
+    assert said.exit_code == 1
+    assert "There are no credentials of dave" in said.stderr
+    assert "carol" in said.stderr
+
+
+def test_watching_shows_what_happens_as_it_happens(stack: Path) -> None:
+    with subprocess.Popen(
+        [CONCORD, "watch", "membership.v1.event.>", "--count", "1", "--json", "--data", stack],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as watching:
+        assert watching.stderr is not None
+        assert watching.stderr.readline().startswith("Watching membership.v1.event.>")
+        done = reply(*council("Bath Council"), data=stack)["done"]
+        heard = json.loads(watching.communicate(timeout=30)[0])
+    assert heard["subject"] == f"membership.v1.event.organisation-registered.{done['id']}"
+    assert heard["message"]["data"]["name"] == "Bath Council"
+    assert watching.returncode == 0
+
+
+def test_watching_ends_with_ctrl_c(stack: Path) -> None:
+    with subprocess.Popen([CONCORD, "watch", "--data", stack], stderr=subprocess.PIPE, text=True) as watching:
+        assert watching.stderr is not None
+        assert "notifications.v1.delivery.>" in watching.stderr.readline()
+        watching.send_signal(signal.SIGINT)
+        assert watching.wait(timeout=30) == 0
+
+
+def test_a_member_has_nothing_to_watch_and_hears_so(stack: Path) -> None:
+    said = concord("watch", *member("bob", stack), data=stack)
+    assert said.exit_code == 1
+    assert "bob may not read" in said.stderr
+
+
+def test_there_are_no_dead_letters_and_an_unknown_one_is_refused(stack: Path) -> None:
+    assert reply("dead-letters", "list", data=stack)["answer"] == {"total": 0, "letters": []}
+    for command in (["show"], ["replay"], ["discard", "--reason", "gone"], ["show", "--service", "events"]):
+        refused = reply("dead-letters", *command, UNKNOWN, data=stack)
+        assert refused["outcome"] == "refused", refused
+
+
+def test_nothing_is_lost_so_reconciling_sends_nothing_again(stack: Path) -> None:
+    said = concord("reconcile", data=stack)
+    assert said.exit_code == 0, said.stderr
+    assert said.stdout.splitlines() == [f"{service}: nothing was lost" for service in SERVICES]
+    assert reply("reconcile", "membership", data=stack)["outcome"] == "done"
+
+
+def test_a_register_of_organisations_is_taken_in_once_and_a_second_time_changes_nothing(
+    stack: Path, real_data: Path
+) -> None:
+    file = real_data / "govuk_organisations_2026.csv"
+    before = reply("ask", "membership", "list-organisations", data=stack)["answer"]["total"]
+    first = reply("import", "organisations", file, data=stack)
+    assert first["outcome"] == "done"
+    assert reply("ask", "membership", "list-organisations", data=stack)["answer"]["total"] == before + 663
+    assert reply("import", "organisations", file, data=stack)["done"]["events"] == []
+
+
+def test_a_survey_file_is_taken_in_once_and_a_second_time_changes_nothing(stack: Path, real_data: Path) -> None:
+    file = real_data / "people_survey_2023_organisations.csv"
+    first = reply("import", "people-survey", file, data=stack)
+    again = reply("import", "people-survey", file, data=stack)
+    assert "scores-imported" in first["done"]["events"]
+    assert again["done"] == {**first["done"], "events": [], "counts": again["done"]["counts"]}
+    rounds = reply("ask", "benchmark", "list-rounds", data=stack)["answer"]["rounds"]
+    assert [(row["label"], row["state"]) for row in rounds] == [("2023", "closed")]
+
+
+def test_a_file_that_is_no_survey_is_refused_with_its_lines(stack: Path, tmp_path: Path) -> None:
+    file = tmp_path / "survey_2024.csv"
+    file.write_text("name,score\nA body,12\n")
+    said = concord("import", "people-survey", file, data=stack)
+    assert said.exit_code == 3
+    assert "Line 1, column 1" in said.stderr
