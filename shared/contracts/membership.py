@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, Field, StringConstraints, model_validator
 
-from shared.contracts.message import Command, Event, Id, Line, Moment, Principal, Query, Role, Text
+from shared.contracts.message import Command, Event, Id, Inbound, Line, Moment, Principal, Query, Role, Text
 
 OrganisationType = Literal[
     "ministerial-department",
@@ -153,6 +153,15 @@ class ImportOrganisations(Command):
 
     register_name: Line = Field(description="the register the rows come from (GOV.UK); it alone changes its rows later")
     rows: tuple[OrganisationRow, ...] = Field(min_length=1, max_length=5_000)
+
+
+class OrganisationListed(Inbound):
+    """A register says that an organisation is as stated here. Its publisher is the register that speaks for it.
+
+    The same rules as for a row of a register file: one it says for the first time is registered, a changed one changed.
+    """
+
+    organisation: OrganisationRow
 
 
 class OrganisationRegistered(Event):

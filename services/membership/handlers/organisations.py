@@ -8,6 +8,7 @@ from shared.contracts.membership import (
     FindOrganisation,
     ImportOrganisations,
     ListOrganisations,
+    OrganisationListed,
     OrganisationMatches,
     OrganisationPage,
     RegisterOrganisation,
@@ -27,6 +28,17 @@ def register_organisation(command: RegisterOrganisation, work: Work) -> Done | R
 
 @on.command(ImportOrganisations)
 def import_organisations(command: ImportOrganisations, work: Work) -> Done | Refusal:
+    return _take_in(command, work)
+
+
+@on.inbound(OrganisationListed)
+def organisation_listed(message: OrganisationListed, work: Work) -> Refusal | None:
+    """A register that publishes is asked to keep the rules of a file, for a file of one row."""
+    taken = _take_in(ImportOrganisations(register_name=work.principal, rows=(message.organisation,)), work)
+    return taken if isinstance(taken, Refusal) else None
+
+
+def _take_in(command: ImportOrganisations, work: Work) -> Done | Refusal:
     known = store.every_organisation(work)
     intake = organisation_register.take_in(command, known, [work.new_id() for _ in command.rows])
     if isinstance(intake, Refusal):
