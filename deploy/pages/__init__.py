@@ -1,0 +1,1 @@
+"""Pages for people: HTML that stands alone, made from answers of the services."""

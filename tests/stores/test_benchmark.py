@@ -1,0 +1,487 @@
+"""Benchmark from command to row to answer, on SQLite and on PostgreSQL alike."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uuid_utils
+from pydantic import BaseModel
+from sqlalchemy import Engine, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from deploy import people_survey_file
+from services.benchmark import tables
+from services.benchmark.handlers import on
+from shared import clock
+from shared.contracts import cloudevent
+from shared.contracts.benchmark import (
+    CloseRound,
+    CompareWithPublished,
+    DistributionPage,
+    ImportPeopleSurvey,
+    LinkRespondent,
+    ListRespondents,
+    ListRounds,
+    LoadInstrument,
+    Measure,
+    NameDataSteward,
+    OpenRound,
+    PublishedComparison,
+    ReleaseRound,
+    RemoveDataSteward,
+    RespondentPage,
+    RoundPage,
+    Score,
+    ShowDistribution,
+    ShowInstrument,
+    ShowStanding,
+    Standing,
+    SubmitScores,
+    SurveyRow,
+)
+from shared.contracts.membership import OrganisationRegistered, OrganisationType, Region
+from shared.contracts.message import Command, Event, Query, subject_of
+from shared.database import reading, writing
+from shared.loop import Transaction
+from shared.migration import upgrade
+from shared.outbox import OUTBOX
+from shared.surface import Arrival, Received
+from shared.unit_of_work import Reader
+
+MEASURES = (
+    Measure(code="plan", wording="There is a plan", unit="%"),
+    Measure(code="talk", wording="People talk openly", unit="%"),
+)
+BULLIED = tuple(
+    Measure(code=f"E03_{a}", wording="Have you been bullied?", unit=f"% {a}", question="E03", decimals=3)
+    for a in ("yes", "no")
+)
+
+
+def new_id() -> str:
+    return str(uuid_utils.uuid7())
+
+
+class Service:
+    """Benchmark on one store, without the wire."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+
+    def run(self, *arrivals: Arrival) -> list[dict[str, Any]]:
+        with writing(self.engine) as connection:
+            committed = Transaction(connection, on, 500).run(arrivals, [])
+        return [json.loads(reply or b"null") for reply in committed.replies]
+
+    @staticmethod
+    def arrival(command: Command, by: str) -> Arrival:
+        payload = cloudevent.write(command, id=new_id(), source=f"/{by}", subject=None, time=clock.now())
+        return on.read(Received(subject_of(type(command), by), {"content-type": cloudevent.STRUCTURED}, payload))
+
+    def send(self, command: Command, by: str = "operator") -> dict[str, Any]:
+        return self.run(self.arrival(command, by))[0]
+
+    def do(self, command: Command, by: str = "operator") -> dict[str, Any]:
+        reply = self.send(command, by)
+        assert reply["outcome"] == "done", reply
+        return dict(reply["done"])
+
+    def refused(self, command: Command, by: str = "operator") -> str:
+        reply = self.send(command, by)
+        assert reply["outcome"] == "refused", reply
+        return str(reply["refusal"]["code"])
+
+    def ask(self, query: Query[Any], by: str = "operator") -> Any:
+        with reading(self.engine) as connection:
+            answer = on.queries[query.wire.name].run(query, Reader(connection, clock.now(), by))
+        if isinstance(answer, BaseModel):
+            answer.model_validate_json(answer.model_dump_json())  # as the wire would carry it
+        return answer
+
+    def tell(self, event: Event, sequence: int = 1) -> None:
+        payload = cloudevent.write(
+            event,
+            id=new_id(),
+            source="/concord/membership",
+            subject=event.aggregate,
+            time=clock.now(),
+            sequence=sequence,
+        )
+        subject = subject_of(type(event), event.aggregate)
+        self.run(on.read(Received(subject, {"content-type": cloudevent.STRUCTURED}, payload)))
+
+    def told(self) -> list[dict[str, Any]]:
+        with reading(self.engine) as connection:
+            rows = connection.execute(select(OUTBOX).order_by(OUTBOX.c.position)).all()
+        return [json.loads(row.payload) for row in rows]
+
+    def told_names(self) -> list[str]:
+        return [event["type"].removeprefix("concord.benchmark.").removesuffix(".v1") for event in self.told()]
+
+    def count(self, table: Any) -> int:
+        with reading(self.engine) as connection:
+            return int(connection.execute(select(func.count()).select_from(table)).scalar_one())
+
+    # What many tests begin with -------------------------------------------------------------------------------------
+
+    def organisation(self, name: str, type: OrganisationType = "council", region: Region = "London") -> str:
+        event = OrganisationRegistered(
+            organisation=new_id(),
+            slug=name.lower().replace(" ", "-"),
+            name=name,
+            type=type,
+            format=None,
+            abbreviation=None,
+            nation=None,
+            region=region,
+            place=None,
+            latitude=None,
+            longitude=None,
+            parents=(),
+            unknown_parents=(),
+            supersedes=(),
+            register_name=None,
+        )
+        self.tell(event)
+        return event.organisation
+
+    def open(self, label: str = "2026") -> str:
+        loaded = self.do(LoadInstrument(name="thriving", version="1", title="Thriving at Work", measures=MEASURES))
+        return str(self.do(OpenRound(instrument=loaded["id"], label=label))["id"])
+
+    def submit(self, round_: str, organisation: str, principal: str, plan: float | None, talk: float = 50) -> None:
+        self.do(NameDataSteward(organisation=organisation, principal=principal))
+        scores = {"plan": Score(value=plan), "talk": Score(value=talk, answers=12)}
+        self.do(SubmitScores(round=round_, organisation=organisation, scores=scores), principal)
+
+    def round_of(self, councils: int, bodies: int = 0, label: str = "2026") -> tuple[str, list[str]]:
+        """An open round in which these have handed in; organisation ``i`` has steward ``s<i>`` and score 10 + i."""
+        round_ = self.open(label)
+        organisations = [
+            self.organisation(f"Body {i}", "council" if i < councils else "nhs-body") for i in range(councils + bodies)
+        ]
+        for i, organisation in enumerate(organisations):
+            self.submit(round_, organisation, f"s{i}", 10 + i)
+        return round_, organisations
+
+    def release(self, round_: str) -> dict[str, Any]:
+        self.do(CloseRound(round=round_))
+        return self.do(ReleaseRound(round=round_))
+
+    def rounds(self) -> RoundPage:
+        page = self.ask(ListRounds())
+        assert isinstance(page, RoundPage)
+        return page
+
+    def distribution(self, round_: str, by: Any = "all", measure: str = "plan") -> DistributionPage:
+        page = self.ask(ShowDistribution(round=round_, measure=measure, by=by), "anyone")
+        assert isinstance(page, DistributionPage), page
+        return page
+
+
+@pytest.fixture
+def benchmark(engine: Engine) -> Service:
+    upgrade(engine, "benchmark")
+    return Service(engine)
+
+
+def survey(count: int = 6, label: str = "2023", shift: float = 0) -> ImportPeopleSurvey:
+    rows = [SurveyRow(line=2, code="CS_MEDIAN", name="Median", scores=(12.5, 87.5))]
+    rows += [
+        SurveyRow(line=3 + i, code=f"B{i}", name=f"Body {i}", scores=(10 + i + shift, 90 - i - shift))
+        for i in range(count)
+    ]
+    return ImportPeopleSurvey(label=label, measures=BULLIED, rows=tuple(rows))
+
+
+# A round from its opening to its release ----------------------------------------------------------------------------
+
+
+def test_a_round_is_opened_filled_closed_and_released_and_every_step_is_told(benchmark: Service) -> None:
+    round_, _ = benchmark.round_of(councils=5)
+    benchmark.release(round_)
+    names = [name for name in benchmark.told_names() if name != "data-steward-named"]
+    assert names == [
+        "instrument-loaded",
+        "round-opened",
+        *["scores-submitted"] * 5,
+        "round-closed",
+        "round-released",
+    ]
+    assert [e["sequence"] for e in benchmark.told() if e["subject"] == round_] == list(range(1, 9))
+    [summary] = benchmark.rounds().rounds
+    assert (summary.id, summary.state, summary.respondents) == (round_, "released", 5)
+
+
+def test_no_event_tells_a_score_or_which_organisation_took_part(benchmark: Service) -> None:
+    round_, organisations = benchmark.round_of(councils=5)
+    benchmark.release(round_)
+    told = [e for e in benchmark.told() if "data-steward" not in e["type"]]
+    assert not any(organisation in json.dumps(told) for organisation in organisations)
+    submitted = [e["data"] for e in told if e["type"].endswith("scores-submitted.v1")]
+    assert submitted[0] == {"round": round_, "respondents": 1, "amended": False}
+
+
+def test_a_second_submission_replaces_the_first_until_the_close(benchmark: Service) -> None:
+    round_, organisations = benchmark.round_of(councils=5)
+    benchmark.do(SubmitScores(round=round_, organisation=organisations[0], scores={"plan": Score(value=99)}), "s0")
+    assert benchmark.count(tables.submissions) == 5
+    benchmark.release(round_)
+    [everyone] = benchmark.distribution(round_).distributions
+    assert (everyone.organisations, everyone.median) == (5, 13)  # 11, 12, 13, 14, 99
+    late = SubmitScores(round=round_, organisation=organisations[0], scores={"plan": Score(value=1)})
+    assert benchmark.refused(late, "s0") == "round-not-open"
+
+
+def test_scores_are_taken_from_a_steward_of_the_organisation_alone(benchmark: Service) -> None:
+    round_, organisations = benchmark.round_of(councils=2)
+    command = SubmitScores(round=round_, organisation=organisations[0], scores={"plan": Score(value=1)})
+    for other in ("s1", "operator", "nobody"):
+        assert benchmark.refused(command, other) == "not-a-data-steward"
+
+
+def test_a_refused_submission_leaves_nothing_behind(benchmark: Service) -> None:
+    round_, organisations = benchmark.round_of(councils=1)
+    before = benchmark.told()
+    bad = SubmitScores(round=round_, organisation=organisations[0], scores={"plan": Score(value=101)})
+    assert benchmark.refused(bad, "s0") == "scores-malformed"
+    assert benchmark.told() == before
+
+
+def test_figures_are_not_shown_before_the_release(benchmark: Service) -> None:
+    round_, organisations = benchmark.round_of(councils=5)
+    assert benchmark.ask(ShowDistribution(round=round_, measure="plan")).code == "round-not-released"
+    standing = ShowStanding(round=round_, organisation=organisations[0])
+    assert benchmark.ask(standing, "s0").code == "round-not-released"
+    assert benchmark.refused(ReleaseRound(round=round_)) == "round-still-open"
+
+
+def test_a_release_happens_once_and_stays_as_it_is_whatever_organisations_become(benchmark: Service) -> None:
+    round_, organisations = benchmark.round_of(councils=6, bodies=6)
+    benchmark.release(round_)
+    before = benchmark.distribution(round_, "type")
+    assert [d.group for d in before.distributions] == ["council", "nhs-body"]
+    event = OrganisationRegistered.model_validate(
+        {
+            "organisation": organisations[0],
+            "slug": "body-0",
+            "name": "Body 0",
+            "type": "nhs-body",
+            "region": "Wales",
+            **dict.fromkeys(
+                ["format", "abbreviation", "nation", "place", "latitude", "longitude", "register_name"], None
+            ),
+            **dict.fromkeys(["parents", "unknown_parents", "supersedes"], ()),
+        }
+    )
+    benchmark.tell(event, 2)
+    assert benchmark.do(ReleaseRound(round=round_))["events"] == []
+    assert benchmark.distribution(round_, "type") == before
+    standing = benchmark.ask(ShowStanding(round=round_, organisation=organisations[0]), "s0")
+    assert (standing.type, standing.region) == ("council", "London")
+
+
+def test_groups_of_fewer_than_five_are_withheld_with_the_reason_and_so_is_the_one_that_would_give_them_back(
+    benchmark: Service,
+) -> None:
+    round_, _ = benchmark.round_of(councils=9, bodies=3)
+    benchmark.release(round_)
+    council, nhs = benchmark.distribution(round_, "type").distributions
+    assert nhs.withheld is not None
+    assert (nhs.withheld.code, nhs.median) == ("fewer-than-five-organisations", None)
+    assert council.withheld is not None
+    assert council.withheld.code == "too-close-to-another-figure"
+    [everyone] = benchmark.distribution(round_).distributions
+    assert everyone.median == 15.5
+    released = next(e["data"] for e in benchmark.told() if e["type"].endswith("round-released.v1"))
+    assert released["withheld"] == {"fewer-than-five-organisations": 2, "too-close-to-another-figure": 2}
+    assert released["shown"] == 4  # two measures, all and London, which are the same organisations
+
+
+def test_a_later_round_that_differs_by_one_organisation_is_withheld(benchmark: Service) -> None:
+    benchmark.do(survey(8))
+    first = benchmark.rounds().rounds[0].id
+    benchmark.do(ReleaseRound(round=first))
+    benchmark.do(survey(9, label="2023 again"))
+    second = benchmark.rounds().rounds[0].id
+    benchmark.do(ReleaseRound(round=second))
+    [figure] = benchmark.distribution(second, measure="E03_yes").distributions
+    assert figure.withheld is not None
+    assert figure.withheld.code == "too-close-to-another-figure"
+    [figure] = benchmark.distribution(first, measure="E03_yes").distributions
+    assert figure.median == 13.5
+
+
+def test_a_later_round_with_scores_of_its_own_is_shown(benchmark: Service) -> None:
+    for label, shift in (("2022", 0), ("2023", 0.5)):
+        benchmark.do(survey(8, label=label, shift=shift))
+        benchmark.do(ReleaseRound(round=benchmark.rounds().rounds[0].id))
+    [figure] = benchmark.distribution(benchmark.rounds().rounds[0].id, measure="E03_yes").distributions
+    assert figure.median == 14
+
+
+# Who sees what ------------------------------------------------------------------------------------------------------
+
+
+def test_an_organisation_sees_itself_against_all_and_against_its_peers(benchmark: Service) -> None:
+    round_, organisations = benchmark.round_of(councils=6, bodies=6)
+    benchmark.release(round_)
+    standing = benchmark.ask(ShowStanding(round=round_, organisation=organisations[5]), "s5")
+    assert isinstance(standing, Standing)
+    plan = standing.scores[0]
+    assert (plan.value, plan.everyone.distribution.median, plan.everyone.position) == (15, 15.5, "below-median")
+    assert plan.same_type is not None
+    assert (plan.same_type.distribution.median, plan.same_type.position) == (12.5, "above-median")
+    assert standing.name == "Body 5"
+
+
+def test_nobody_but_its_stewards_sees_an_organisations_standing(benchmark: Service) -> None:
+    round_, organisations = benchmark.round_of(councils=5)
+    benchmark.release(round_)
+    query = ShowStanding(round=round_, organisation=organisations[0])
+    for other in ("s1", "operator", "nobody"):
+        assert benchmark.ask(query, other).code == "not-a-data-steward"
+    benchmark.do(RemoveDataSteward(principal="s0"))
+    assert benchmark.ask(query, "s0").code == "not-a-data-steward"
+    assert benchmark.told_names()[-1] == "data-steward-removed"
+
+
+def test_the_refusal_is_the_same_for_a_round_that_is_not_there(benchmark: Service) -> None:
+    round_, organisations = benchmark.round_of(councils=5)
+    there, away = (benchmark.ask(ShowStanding(round=r, organisation=organisations[0]), "x") for r in (round_, new_id()))
+    assert there == away
+
+
+def test_a_score_that_was_not_handed_in_is_withheld_and_not_zero(benchmark: Service) -> None:
+    round_, organisations = benchmark.round_of(councils=6)
+    benchmark.submit(round_, organisations[0], "s0", None)
+    benchmark.release(round_)
+    standing = benchmark.ask(ShowStanding(round=round_, organisation=organisations[0]), "s0")
+    assert standing.scores[0].value is None
+    assert standing.scores[0].withheld.code == "no-score"
+    assert standing.scores[0].everyone.distribution.organisations == 5
+
+
+# The People Survey --------------------------------------------------------------------------------------------------
+
+
+def test_a_survey_is_taken_in_once_and_a_second_time_changes_nothing(benchmark: Service) -> None:
+    first = benchmark.do(survey())
+    assert first["events"] == ["instrument-loaded", "round-opened", "scores-imported", "round-closed"]
+    told = benchmark.told()
+    again = benchmark.do(survey())
+    assert (again["id"], again["events"]) == (first["id"], [])
+    assert benchmark.told() == told
+    assert (benchmark.count(tables.rounds), benchmark.count(tables.submissions)) == (1, 6)
+
+
+def test_a_survey_with_a_problem_leaves_nothing_behind(benchmark: Service) -> None:
+    good = survey()
+    bad = good.model_copy(update={"rows": (*good.rows, SurveyRow(line=9, code="X", name="X", scores=(101, 0)))})
+    assert benchmark.refused(bad) == "people-survey-malformed"
+    assert benchmark.told() == []
+    assert (benchmark.count(tables.instruments), benchmark.count(tables.submissions)) == (0, 0)
+
+
+def test_a_changed_survey_under_the_same_label_is_refused(benchmark: Service) -> None:
+    benchmark.do(survey())
+    assert benchmark.refused(survey(7)) == "round-label-taken"
+
+
+def test_rows_are_linked_by_name_whichever_comes_first_and_the_rest_by_an_operator(benchmark: Service) -> None:
+    before = benchmark.organisation("The Body 0")
+    round_ = benchmark.do(survey())["id"]
+    after = benchmark.organisation("BODY 1")
+    other = benchmark.organisation("Something Else")
+    benchmark.run()  # the links are made by a timer
+    page = benchmark.ask(ListRespondents(round=round_))
+    assert isinstance(page, RespondentPage)
+    assert [r.organisation for r in page.respondents] == [before, after, None, None, None, None]
+    assert (page.total, page.unlinked) == (6, 4)
+    benchmark.do(LinkRespondent(round=round_, respondent="B2", organisation=other))
+    assert benchmark.refused(LinkRespondent(round=round_, respondent="B3", organisation=other)) == (
+        "one-row-an-organisation"
+    )
+    page = benchmark.ask(ListRespondents(round=round_, unlinked_only=True))
+    assert [r.code for r in page.respondents] == ["B3", "B4", "B5"]
+
+
+def test_a_release_groups_by_what_is_known_at_that_moment(benchmark: Service) -> None:
+    round_ = benchmark.do(survey(6))["id"]
+    for i in range(6):
+        benchmark.organisation(f"Body {i}", "executive-agency", "Wales")
+    benchmark.do(ReleaseRound(round=round_))
+    [agencies] = benchmark.distribution(round_, "type", "E03_yes").distributions
+    assert (agencies.group, agencies.median) == ("executive-agency", 12.5)
+
+
+def test_the_comparison_with_published_medians_is_answered_for_an_imported_round(benchmark: Service) -> None:
+    round_ = benchmark.do(survey())["id"]
+    comparison = benchmark.ask(CompareWithPublished(round=round_))
+    assert isinstance(comparison, PublishedComparison)
+    assert (comparison.reproduced, comparison.compared, comparison.respondents) == (2, 2, 6)
+    assert benchmark.ask(CompareWithPublished(round=benchmark.open())).code == "round-not-imported"
+
+
+@pytest.mark.parametrize(("year", "at_least"), [("2022", 101), ("2023", 99)])
+def test_a_real_survey_is_imported_released_and_compared(
+    benchmark: Service, real_data: Path, year: str, at_least: int
+) -> None:
+    content = (real_data / f"people_survey_{year}_organisations.csv").read_bytes()
+    command = people_survey_file.read(content, year)
+    assert isinstance(command, ImportPeopleSurvey)
+    round_ = benchmark.do(command)["id"]
+    assert benchmark.do(command)["events"] == []
+    assert benchmark.ask(CompareWithPublished(round=round_)).reproduced >= at_least
+    benchmark.do(ReleaseRound(round=round_))
+    page = benchmark.distribution(round_, measure="B01")
+    published = {"2022": 89.808, "2023": 90.211}
+    assert page.distributions[0].median == pytest.approx(published[year], abs=0.0006)
+
+
+# Questions ----------------------------------------------------------------------------------------------------------
+
+
+def test_rounds_are_listed_the_latest_first_page_by_page(benchmark: Service) -> None:
+    for label in ("2021", "2022", "2023"):
+        benchmark.do(survey(label=label))
+    first = benchmark.ask(ListRounds(limit=2))
+    assert ([r.label for r in first.rounds], first.total) == (["2023", "2022"], 3)
+    second = benchmark.ask(ListRounds(limit=2, after=first.next))
+    assert ([r.label for r in second.rounds], second.next) == (["2021"], None)
+    assert [r.label for r in benchmark.ask(ListRounds(label="2022")).rounds] == ["2022"]
+
+
+def test_an_instrument_shows_its_measures(benchmark: Service) -> None:
+    benchmark.open()
+    instrument = benchmark.ask(ShowInstrument(instrument=benchmark.rounds().rounds[0].instrument))
+    assert instrument.measures == MEASURES
+
+
+def test_what_is_not_there_is_said_to_be_unknown(benchmark: Service) -> None:
+    round_, _ = benchmark.round_of(councils=5)
+    benchmark.release(round_)
+    assert benchmark.ask(ShowDistribution(round=round_, measure="B99")).code == "unknown-measure"
+    assert benchmark.ask(ShowDistribution(round=new_id(), measure="plan")).code == "unknown-round"
+    assert benchmark.ask(ShowInstrument(instrument=new_id())).code == "unknown-instrument"
+    assert benchmark.ask(ListRespondents(round=new_id())).code == "unknown-round"
+
+
+# The second wall ----------------------------------------------------------------------------------------------------
+
+
+def test_the_store_itself_refuses_a_figure_of_four_or_one_without_figure_and_reason(benchmark: Service) -> None:
+    round_, _ = benchmark.round_of(councils=5)
+    benchmark.release(round_)
+    for wrong in ({"organisations": 4}, {"median": None}, {"withheld": "no-score"}, {"lower_quartile": 1.0}):
+        with pytest.raises(IntegrityError), writing(benchmark.engine) as connection:
+            connection.execute(update(tables.figures).values(**wrong))
+
+
+def test_the_store_itself_refuses_a_second_submission_of_an_organisation(benchmark: Service) -> None:
+    _round, _ = benchmark.round_of(councils=1)
+    with reading(benchmark.engine) as connection:
+        row = dict(connection.execute(select(tables.submissions)).mappings().one())
+    with pytest.raises(IntegrityError), writing(benchmark.engine) as connection:
+        connection.execute(insert(tables.submissions).values({**row, "id": new_id(), "respondent": "other"}))
