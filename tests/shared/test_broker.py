@@ -101,12 +101,12 @@ async def test_a_request_on_a_closed_connection_says_so(server: NatsServer) -> N
 
 
 async def test_flush_returns_when_the_server_has_taken_in_what_was_sent_before(server: NatsServer) -> None:
-    membership, alice = await server.connect("membership"), await server.connect("member", "alice")
-    for number in range(50):
-        subscription = await membership.subscribe(f"membership.v1.command.n{number}.*")
-        await membership.flush()
-        await alice.publish(f"membership.v1.command.n{number}.alice", b"{}")
-        assert (await subscription.next_msg(timeout=5)).data == b"{}"
+    alice = await server.connect("member", "alice")
+    with capture_logs() as logs:
+        for number in range(20):
+            await alice.publish(f"membership.v1.command.x.bob{number}")
+            await alice.flush()
+            assert logs[-1]["subject"] == f"membership.v1.command.x.bob{number}"
 
 
 async def test_a_tool_does_not_wait_longer_for_a_server_than_it_said(server: NatsServer) -> None:
