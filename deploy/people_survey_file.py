@@ -14,10 +14,11 @@ from collections.abc import Sequence
 
 from pydantic import ValidationError
 
-from shared.contracts.benchmark import ImportPeopleSurvey, Measure, SurveyRow
+from shared.contracts.benchmark import ImportPeopleSurvey, Measure, PublishedComparison, SurveyRow
 from shared.contracts.cloudevent import invalid_fields
 from shared.refusal import Refusal
 
+PUBLISHER = "Cabinet Office, Civil Service People Survey"
 SUPPRESSED = "[c]"
 ABOUT_THE_ROW = ("Organisation", "Organisation name", "Department group", "notes")
 """The first four headings; the fourth is "Notes" or "Organisation notes"."""
@@ -49,8 +50,11 @@ def round_of(file_name: str) -> str | None:
     return years.pop() if len(years) == 1 else None
 
 
-def read(content: bytes, label: str) -> ImportPeopleSurvey | Refusal:
-    """The command that imports the file as the round ``label``, or everything that is wrong, by line and column."""
+def read(content: bytes, label: str, source: str = PUBLISHER) -> ImportPeopleSurvey | Refusal:
+    """The command that imports the file as the round ``label``, or everything that is wrong, by line and column.
+
+    ``source`` says who publishes it; the pages made from the round name it.
+    """
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -74,9 +78,25 @@ def read(content: bytes, label: str) -> ImportPeopleSurvey | Refusal:
     if problems:
         return _refused(problems)
     try:
-        return ImportPeopleSurvey(label=label, measures=tuple(measures), rows=tuple(survey_rows))
+        return ImportPeopleSurvey(label=label, source=source, measures=tuple(measures), rows=tuple(survey_rows))
     except ValidationError as error:
         return invalid_fields(error, ImportPeopleSurvey)
+
+
+def in_words(comparison: PublishedComparison) -> tuple[str, list[tuple[str, str]]]:
+    """How many published medians were reproduced, and for each other measure its name and the reason."""
+    sentence = (
+        f"{comparison.reproduced} of {comparison.compared} published medians are reproduced to three decimals "
+        f"from {comparison.respondents} organisations."
+    )
+    rest = []
+    for measure in comparison.measures:
+        if measure.reason is not None:
+            medians = ""
+            if measure.median is not None and measure.published is not None:
+                medians = f"{measure.median:.3f} here, {measure.published:.3f} published. "
+            rest.append((f"{measure.code}, {measure.unit}: {measure.wording}", f"{medians}{measure.reason}"))
+    return sentence, rest
 
 
 def _rows(text: str) -> tuple[list[tuple[int, list[str]]], Refusal | None]:

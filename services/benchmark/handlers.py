@@ -107,7 +107,9 @@ def release_round(command: ReleaseRound, work: Work) -> Done | Refusal:
     made = Release(id=work.new_id(), round=of.id, places=places, figures={figure.key: figure for figure in figures})
     _put_all(work, [submission for submission in handed_in if submission.id in found])
     work.put(RELEASES, made.id, made)
-    return work.save(ROUNDS, of.id, round.release(of, made.id, figures, work.now))
+    released = work.save(ROUNDS, of.id, round.release(of, made.id, figures, work.now))
+    shown = sum(figure.withheld is None for figure in figures)
+    return Done(id=of.id, events=_events(released), counts={"shown": shown, "withheld": len(figures) - shown})
 
 
 @on.command(ImportPeopleSurvey)
@@ -117,19 +119,17 @@ def import_people_survey(command: ImportPeopleSurvey, work: Work) -> Done | Refu
     if isinstance(survey, Refusal):
         return survey
     existing = store.round_called(work, instrument.PEOPLE_SURVEY, survey.label)
-    loaded = store.instrument_called(work, instrument.PEOPLE_SURVEY, survey.label)
-    used = loaded or people_survey.version(survey, work.new_id())
+    used = people_survey.version(survey, work.new_id())
     round_id = existing.id if existing else work.new_id()
     decision = people_survey.import_round(survey, existing, used, round_id, work.now)
     if isinstance(decision, Refusal) or not decision:
         return work.save(ROUNDS, round_id, decision)
-    version = work.save(INSTRUMENTS, used.id, instrument.load_version(loaded, people_survey.version(survey, used.id)))
-    if isinstance(version, Refusal):
-        return version
+    loaded = work.save(INSTRUMENTS, used.id, instrument.load_version(None, used))
     _put_all(work, [people_survey.submission(survey, row, round_id, work.new_id()) for row in survey.respondents])
     work.set_timer(LINK, "all", due=work.now)
-    done = work.save(ROUNDS, round_id, decision)
-    return done if isinstance(done, Refusal) else Done(id=round_id, events=version.events + done.events)
+    imported = work.save(ROUNDS, round_id, decision)
+    counts = {"organisations": len(survey.respondents), "measures": len(survey.measures)}
+    return Done(id=round_id, events=_events(loaded) + _events(imported), counts=counts)
 
 
 # Which organisation a row of a file is ------------------------------------------------------------------------------
@@ -313,6 +313,10 @@ def _released(reader: Reader, id_: str) -> Round | Refusal:
     if of is None:
         return round.unknown(id_)
     return of if of.state == "released" else round.not_released(of)
+
+
+def _events(done: Done | Refusal) -> tuple[str, ...]:
+    return done.events if isinstance(done, Done) else ()
 
 
 def _put_all(work: Work, submissions: Iterable[Submission]) -> None:

@@ -225,7 +225,7 @@ class ImportPeopleSurvey(Command):
     roles: ClassVar[tuple[Role, ...]] = ("operator",)
 
     label: Label = Field(description="the round, usually its year (2023)")
-    source: Line = Field(default="Cabinet Office, Civil Service People Survey", description="who publishes the file")
+    source: Line = Field(description="who publishes the file; the pages made from the round name it")
     measures: Measures
     rows: tuple[SurveyRow, ...] = Field(min_length=1, max_length=1_000)
 

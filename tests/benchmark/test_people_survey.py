@@ -35,7 +35,7 @@ ROWS = (
 
 
 def command(*rows: SurveyRow, **fields: Any) -> ImportPeopleSurvey:
-    return ImportPeopleSurvey(label="2023", measures=MEASURES, rows=rows or ROWS, **fields)
+    return ImportPeopleSurvey(label="2023", source="Made up", measures=MEASURES, rows=rows or ROWS, **fields)
 
 
 def survey(*rows: SurveyRow, **fields: Any) -> Survey:

@@ -8,7 +8,7 @@ import pytest
 from deploy import people_survey_file
 from services.benchmark.domain import disclosure, people_survey, standing
 from services.benchmark.domain.people_survey import Survey
-from shared.contracts.benchmark import ImportPeopleSurvey, Measure
+from shared.contracts.benchmark import ImportPeopleSurvey, Measure, PublishedComparison
 from shared.refusal import Refusal
 
 HEADINGS = (
@@ -193,3 +193,24 @@ def test_no_organisation_of_a_real_round_can_work_out_an_answer_that_was_suppres
             if measure.question and shown[measure.code] == "no-score":
                 answers = [m.code for m in survey.measures if m.question == measure.question]
                 assert not any(isinstance(shown[code], float) for code in answers)
+
+
+def test_a_comparison_says_in_words_what_was_reproduced_and_why_the_rest_was_not(real_data: Path) -> None:
+    _, survey = real(real_data, "2023")
+    submissions = [people_survey.submission(survey, row, "r", row.code) for row in survey.respondents]
+    compared = standing.compare(survey.measures, submissions, survey.published)
+    sentence, rest = people_survey_file.in_words(
+        PublishedComparison(
+            round="00000000-0000-7000-8000-000000000001",
+            label="2023",
+            source=survey.source,
+            respondents=len(submissions),
+            reproduced=sum(measure.agrees for measure in compared),
+            compared=len(compared),
+            measures=tuple(compared),
+        )
+    )
+    assert sentence == "100 of 119 published medians are reproduced to three decimals from 103 organisations."
+    assert len(rest) == 19
+    assert rest[0][0].startswith("CV3, % selecting 'Yes': Would you describe yourself as having")
+    assert rest[0][1].startswith("8.085 here, 8.083 published. 14 of 103 organisations' scores are suppressed")

@@ -189,6 +189,10 @@ def test_a_survey_file_is_taken_in_once_and_a_second_time_changes_nothing(stack:
     assert again["done"] == {**first["done"], "events": [], "counts": again["done"]["counts"]}
     rounds = reply("ask", "benchmark", "list-rounds", data=stack)["answer"]["rounds"]
     assert [(row["label"], row["state"]) for row in rounds] == [("2023", "closed")]
+    assert first["comparison"]["reproduced"] >= 99
+    said = concord("import", "people-survey", file, data=stack).stdout
+    assert "of 119 published medians are reproduced to three decimals from 103 organisations." in said
+    assert "organisations' scores are suppressed in this file" in said
 
 
 def test_a_file_that_is_no_survey_is_refused_with_its_lines(stack: Path, tmp_path: Path) -> None:

@@ -192,7 +192,7 @@ def survey(count: int = 6, label: str = "2023", shift: float = 0) -> ImportPeopl
         SurveyRow(line=3 + i, code=f"B{i}", name=f"Body {i}", scores=(10 + i + shift, 90 - i - shift))
         for i in range(count)
     ]
-    return ImportPeopleSurvey(label=label, measures=BULLIED, rows=tuple(rows))
+    return ImportPeopleSurvey(label=label, source="Made up", measures=BULLIED, rows=tuple(rows))
 
 
 # A round from its opening to its release ----------------------------------------------------------------------------
