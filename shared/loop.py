@@ -28,7 +28,7 @@ from shared.surface import Arrival, Received, Surface
 from shared.tasks import TaskOutcome
 from shared.testing.fault_points import fault_point
 from shared.timers import Timer
-from shared.unit_of_work import Batch, Work
+from shared.unit_of_work import Batch, Work, new_id
 
 BATCH_SIZE = 500
 """Messages one transaction takes at most."""
@@ -468,7 +468,7 @@ def _bury(connection: Connection, arrival: Arrival, error: Exception, now: datet
     fault_point("before-dead-letter")
     letter = dead_letters.keep(
         connection,
-        {"id": Work.new_id(), "message": arrival.key, "kind": arrival.kind, "name": arrival.name,
+        {"id": new_id(), "message": arrival.key, "kind": arrival.kind, "name": arrival.name,
          "subject": arrival.received.subject, "headers": dict(arrival.received.headers),
          "payload": arrival.received.payload, "error": f"{type(error).__name__}: {error}"[:2000],
          "trace": "".join(traceback.format_exception(error))[-20_000:], "kept_at": now},

@@ -208,6 +208,8 @@ class Process:
     # ---- receiving -----------------------------------------------------------------------------------------------
 
     async def _receive_command(self, message: Msg) -> None:
+        if self._strayed(message, "command"):
+            return
         arrival = self._surface.read(_received(message))
         arrival.settle = partial(self._reply_to, message, arrival.principal)
         if isinstance(arrival.message, Reconcile):
@@ -221,7 +223,16 @@ class Process:
         self._loop.offer(arrival)
 
     async def _receive_query(self, message: Msg) -> None:
+        if self._strayed(message, "query"):
+            return
         self._do(self._answer(message))
+
+    def _strayed(self, message: Msg, kind: str) -> bool:
+        """Whether a message was sent on to our subscription from elsewhere, as a consumer's delivery subject can."""
+        strayed = not message.subject.startswith(f"{self._service.name}.{MAJOR}.{kind}.")
+        if strayed:
+            log.warning("a message of another subject was sent on to us and is passed over", subject=message.subject)
+        return strayed
 
     async def _answer(self, message: Msg) -> None:
         _, _, _, name, principal = message.subject.split(".")

@@ -13,13 +13,14 @@ import uuid_utils
 from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
 from sqlalchemy import JSON, Connection, Row, Select, Table, bindparam, delete, select, update
+from sqlalchemy.sql import visitors
 
 from shared import outbox, tasks, timers
 from shared.contracts import cloudevent
 from shared.contracts.cloudevent import Envelope
 from shared.contracts.message import Delivery, Event, Message, subject_of
 from shared.contracts.platform import Done, InboundRefused
-from shared.database import lock_counters, upsert
+from shared.database import LOOP, lock_counters, upsert
 from shared.outbox import COUNTERS
 from shared.refusal import Refusal
 from shared.testing.fault_points import fault_point
@@ -105,6 +106,7 @@ class Batch:
         self.now = now
         self.service = service
         self._held: dict[Place, Held] = {}
+        self.fresh: set[str] = set()  # ids made in this transaction: there is nothing to load for them
         self._dirty: dict[Place, None] = {}
         self._agreed = Changes()
         self.wrote_messages = self.wrote_tasks = self.wrote_timers = False
@@ -113,7 +115,11 @@ class Batch:
         """Loads and locks what the messages at hand said they will need, one statement a table."""
         wanted: dict[Aggregate[Any], list[str]] = {}
         for aggregate, id_ in places:
-            if (aggregate, id_) not in self._held:
+            if (aggregate, id_) in self._held:
+                continue
+            if id_ in self.fresh:
+                self._held[aggregate, id_] = Held(None, 0, stored=None)
+            else:
                 wanted.setdefault(aggregate, []).append(id_)
         for aggregate, ids in wanted.items():
             found = load(self.connection, aggregate, ids, lock=True)
@@ -147,6 +153,13 @@ class Batch:
     def cancel_timer(self, timer: Timer) -> None:
         """Takes a timer that fell due off the list, whatever becomes of its handling."""
         self._agreed.timers[timer.name, timer.key] = None
+
+    def flush_for(self, statement: Select[Any]) -> None:
+        """Writes what is agreed if the statement could see it."""
+        read = {part for part in visitors.iterate(statement) if isinstance(part, Table)}
+        pending = {table for aggregate, _ in self._dirty for table in (aggregate.table, *aggregate.parts.values())}
+        if read & pending or any(table.metadata is LOOP for table in read):
+            self.flush()
 
     def flush(self) -> None:
         """Writes everything agreed, one statement a table; the first constraint that says no is raised."""
@@ -285,6 +298,11 @@ class Reader:
         return self.connection.execute(statement).all()
 
 
+def new_id() -> str:
+    """A UUIDv7."""
+    return str(uuid_utils.uuid7())
+
+
 class Work:
     """One message's view of the store, and everything it may ask for. See CONTRIBUTING.md, step 5."""
 
@@ -295,10 +313,11 @@ class Work:
         self.principal = principal
         self.now = batch.now
 
-    @staticmethod
-    def new_id() -> str:
+    def new_id(self) -> str:
         """A UUIDv7."""
-        return str(uuid_utils.uuid7())
+        made = new_id()
+        self._batch.fresh.add(made)
+        return made
 
     def load(self, aggregate: Aggregate[S], id_: str) -> S | None:
         """The state, or ``None``; locked until the commit."""
@@ -315,7 +334,7 @@ class Work:
         """The rows of any select, with everything that earlier messages did, written or still in hand."""
         if self.changes:
             raise RuntimeError("select before the first save or put: what this message changes is in no table yet")
-        self._batch.flush()
+        self._batch.flush_for(statement)
         return self._batch.connection.execute(statement).all()
 
     def save(self, aggregate: Aggregate[S], id_: str, decision: Sequence[Event] | Refusal) -> Done | Refusal:
@@ -378,7 +397,7 @@ class Work:
         return changed[1] if changed else self._batch.held(place).sequence
 
     def _send(self, stream: str, subject: str, key: str, sequence: int | None, message: Message) -> None:
-        event_id = self.new_id()
+        event_id = new_id()
         payload = cloudevent.write(
             message,
             id=event_id,

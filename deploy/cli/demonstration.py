@@ -23,12 +23,13 @@ def demo(
     ] = None,
     data: Annotated[
         Path | None,
-        typer.Option("--data", metavar="DIR", help="Keep the data there, to look at it later; a directory not used yet."),
+        typer.Option("--data", metavar="DIR", help="Keep the data there, for a look later; a directory not used yet."),
     ] = None,
 ) -> None:
     """Show the whole platform at work on made-up networks of real public bodies; stops by itself within a minute."""
     from deploy import demo as demonstration  # noqa: PLC0415  help need not wait for it
     from deploy.local_stack import StackError  # noqa: PLC0415
+    from deploy.people import WentOtherwise  # noqa: PLC0415
 
     if data is not None and data.exists() and any(data.iterdir()):
         raise typer.BadParameter(f"{data} is not empty; the demonstration starts from nothing.", param_hint="--data")
@@ -38,5 +39,5 @@ def demo(
         console.width = WIDTH_IN_A_PIPE
     try:
         demonstration.perform(console, data, report)
-    except (StackError, demonstration.DemonstrationFailed) as error:
+    except (StackError, WentOtherwise) as error:
         raise Complaint(f"The demonstration failed: {error}") from None

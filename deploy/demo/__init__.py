@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from rich.console import Console
@@ -40,7 +40,6 @@ async def _perform(console: Console, directory: Path, report: Path | None) -> No
         try:
             tale = Tale(stage)
             await tale.tell()
-            await stage.until("the notices have arrived", lambda: _all_told(stage))
             console.print()
             console.print(
                 f"[bold]That was Concord in {time.monotonic() - began:.0f} s:[/] {len(stage.notices)} notices reached "
@@ -55,23 +54,24 @@ async def _perform(console: Console, directory: Path, report: Path | None) -> No
     console.print("[dim]Everything is stopped.[/]")
 
 
-async def _all_told(stage: Stage) -> bool:
-    return any(notice.topic == "benchmark" for notice in stage.notices)
-
-
 async def _report(console: Console, stage: Stage, tale: Tale, directory: Path) -> None:
     if tale.plan is None or tale.standing is None:
         raise DemonstrationFailed("the tale ended early")
-    directory.mkdir(parents=True, exist_ok=True)
     invitation = await stage.ask("operator", events.CalendarFile(meeting=tale.meeting))
     pages = {
         "meeting-certificate.html": certificate.render(tale.plan),
         invitation.file_name: invitation.text,
         "benchmark-standing.html": standing.render(tale.standing),
     }
+    for path in await asyncio.to_thread(_write, directory, pages):
+        console.print(f"  written: {path}", soft_wrap=True)
+
+
+def _write(directory: Path, pages: Mapping[str, str]) -> list[Path]:
+    directory.mkdir(parents=True, exist_ok=True)
     for name, content in pages.items():
         (directory / name).write_text(content, encoding="utf-8", newline="")
-        console.print(f"  written: {directory / name}")
+    return [directory / name for name in pages]
 
 
 @contextlib.contextmanager

@@ -11,11 +11,12 @@ from deploy.demo.stage import DemonstrationFailed, Stage
 from shared import clock
 from shared.contracts import benchmark, events, membership
 from shared.contracts.membership import GivenUmbrellaRules
-from shared.contracts.notifications import Subscribe
+from shared.contracts.notifications import ListSubscriptions, Subscribe
 from shared.refusal import Refusal
 
 HERE = Path(__file__).parent
 ROUND = "2026"
+LAST_TO_JOIN = "met-office"
 TOPICS = ("membership", "steering", "decisions", "meetings", "benchmark")
 
 VENUES = (
@@ -61,8 +62,6 @@ class Tale:
         stage.chapter(1, "A network of networks is founded")
         await asyncio.gather(stage.enter("operator", "operator"), stage.enter("secretariat"))
         await stage.enter("news-desk", "subscriber")
-        for topic in TOPICS:
-            await stage.tell("news-desk", Subscribe(topic=topic))
         register = organisation_file.read((HERE / "organisations.csv").read_bytes(), "demonstration")
         if isinstance(register, Refusal):
             raise DemonstrationFailed(register.sentence)
@@ -74,16 +73,36 @@ class Tale:
         self.umbrella = await stage.make(
             "secretariat",
             membership.RegisterNetwork(
-                name="Cross-Government Wellbeing Network", reach="national", umbrella=GivenUmbrellaRules()
+                name="Cross-Government Wellbeing Network",
+                reach="national",
+                organisation=self.organisations["cabinet-office"].id,
+                umbrella=GivenUmbrellaRules(),
             ),
         )
-        await asyncio.gather(*(self._join(key) for key in self.organisations))
+        await asyncio.gather(*(self._join(key) for key in self.organisations if key != LAST_TO_JOIN))
         stage.say(
-            f"{len(self.networks)} staff networks have joined the Cross-Government Wellbeing Network. "
+            f"{len(self.networks)} of their staff networks have joined the Cross-Government Wellbeing Network. "
             "Each has one voice there, whatever its size."
         )
-        await stage.listen("news-desk")
-        stage.say("A subscriber, the news desk, is told of everything from now on (✉).")
+        await self._news_desk_subscribes()
+        await self._join(LAST_TO_JOIN)
+        await stage.until_heard(membership.MemberNetworkAdmitted)
+        why = "; ".join(stage.notices[-1].why)
+        stage.say(f"Every notice says why it came. The last one: “{why}”.")
+
+    async def _news_desk_subscribes(self) -> None:
+        """Once notifications has caught up, so that the audience is not told again what it has just seen."""
+        speakers = [speaker_of(key) for key in self.networks]
+
+        async def caught_up() -> bool:
+            asked = (self.stage.ask(speaker, ListSubscriptions()) for speaker in speakers)
+            return all(page.by_default for page in await asyncio.gather(*asked))
+
+        await self.stage.until("notifications knows every representative", caught_up)
+        for topic in TOPICS:
+            await self.stage.tell("news-desk", Subscribe(topic=topic))
+        await self.stage.listen("news-desk")
+        self.stage.say("A subscriber, the news desk, is told of everything from now on (✉). One more network joins:")
 
     async def _join(self, key: str) -> None:
         stage, organisation = self.stage, self.organisations[key]
@@ -116,7 +135,9 @@ class Tale:
             await stage.tell("secretariat", membership.OpenWorkStream(network=self.umbrella, name=name))
             stream = await self._stream_called(name)
             await stage.tell("secretariat", self._seat_for(key, "work-stream-lead", 0.9, stream))
+        await stage.until_heard(membership.SteeringMemberAppointed, 7)
         await stage.tell("secretariat", membership.OpenWorkStream(network=self.umbrella, name="Campaigns"))
+        await stage.until_heard(membership.WorkStreamOpened, 6)
         stream = await self._stream_called("Campaigns")
         refusal = await stage.try_in_vain(
             "secretariat", self._seat_for("environment-agency", "work-stream-lead", 1.0, stream)
@@ -153,7 +174,7 @@ class Tale:
             "land-registry": ("reservations", "Small sites need to be able to share."),
         }
         await self._positions(proposal, {key: reasons.get(key, ("consent", None)) for key in self.networks})
-        await self._close(proposal)
+        await self._close(proposal, 1)
 
     async def _overcome_a_block(self) -> None:
         stage = self.stage
@@ -175,9 +196,12 @@ class Tale:
                 text="The yearly benchmark shows each body its own scores against the median; nobody sees another's.",
             ),
         )
-        stage.say("It is amended: each body sees itself against the median, and no names. Every network is asked again.")
+        stage.say(
+            "It is amended: each body sees itself against the median, and no names. Every network is asked again."
+        )
+        await stage.until_heard(membership.ProposalAmended)
         await self._positions(proposal, answers)
-        await self._close(proposal)
+        await self._close(proposal, 2)
 
     async def _propose(self, title: str, text: str) -> str:
         author = speaker_of("cabinet-office")
@@ -202,9 +226,10 @@ class Tale:
             )
         )
 
-    async def _close(self, proposal: str) -> None:
+    async def _close(self, proposal: str, times: int) -> None:
         stage = self.stage
         await stage.tell(speaker_of("cabinet-office"), membership.CloseProposal(proposal=proposal))
+        await stage.until_heard(membership.ProposalDecided, times)
         view = await stage.ask("secretariat", membership.ShowProposal(proposal=proposal))
         if view.decision is None:
             raise DemonstrationFailed(f"{view.title} is not decided")
@@ -234,10 +259,12 @@ class Tale:
             return self.plan.state != "in-hand"
 
         await stage.until("the plan is worked out", is_planned)
+        await stage.until_heard(events.MeetingsPlanned)
         if self.plan is None:
             raise DemonstrationFailed("there is no plan")
         self._explain_the_plan(self.plan)
         self.meeting = await stage.make("operator", events.BookMeeting(plan=plan, number=1))
+        await stage.until_heard(events.MeetingBooked)
         stage.say("The first one is booked; its invitation is a calendar file.")
 
     def _explain_the_plan(self, plan: events.PlanView) -> None:
@@ -247,7 +274,7 @@ class Tale:
         names = plan.names
         for meeting in plan.meetings:
             why = certificate.dates[meeting.number - 1]
-            stage.say(f"[bold]{meeting.date:%A %-d %B %Y}[/] at [bold]{names[meeting.venue]}[/]. {why}")
+            stage.say(f"[bold]{meeting.date:%A %-d %B %Y}[/] at [bold]{names[meeting.venue]}[/]: {why}.")
         proof = "proven to be the least possible" if certificate.proof == "optimal" else "not proven least"
         stage.say(
             f"The worst off network travels {_hours(certificate.worst)} to both meetings together, {proof}. "
@@ -282,7 +309,8 @@ class Tale:
     async def _benchmark(self) -> None:
         stage = self.stage
         stage.chapter(6, "A benchmark shows where each body stands, and exposes nobody")
-        survey = people_survey_file.read((HERE / "made_up_survey_2026.csv").read_bytes(), ROUND)
+        content = (HERE / "made_up_survey_2026.csv").read_bytes()
+        survey = people_survey_file.read(content, ROUND, source="Made up for this demonstration")
         if isinstance(survey, Refusal):
             raise DemonstrationFailed(survey.sentence)
 
@@ -297,10 +325,9 @@ class Tale:
         await stage.until("benchmark knows every body of the survey", every_body_is_known)
         [round_] = (await stage.ask("operator", benchmark.ListRounds(label=ROUND))).rounds
         await stage.tell("operator", benchmark.ReleaseRound(round=round_.id))
+        await stage.until_heard(benchmark.RoundReleased)
         stage.say(f"{round_.respondents} bodies answered six questions. [italic]All figures are made up.[/]")
-        by_type = await stage.ask(
-            "operator", benchmark.ShowDistribution(round=round_.id, measure="S3", by="type")
-        )
+        by_type = await stage.ask("operator", benchmark.ShowDistribution(round=round_.id, measure="S3", by="type"))
         stage.say(f"[bold]{by_type.measure.wording}[/], the median of organisations by kind, each counting once:")
         stage.table(
             ("kind", "bodies", "median", ""),
@@ -342,7 +369,7 @@ def _venue(host: membership.OrganisationView, capacity: int, *, step_free: bool)
     given = {"place": host.place, "region": host.region, "nation": host.nation,
              "latitude": host.latitude, "longitude": host.longitude}  # fmt: skip
     return events.RegisterVenue.model_validate(
-        given | {"venue_name": f"{host.name}, {host.place}", "host": host.id, "capacity": capacity, "step_free": step_free}
+        given | {"name": f"{host.name}, {host.place}", "host": host.id, "capacity": capacity, "step_free": step_free}
     )
 
 
@@ -366,8 +393,8 @@ RULES: dict[events.Rule, str] = {
     "capacity": "too small for everybody",
     "step-free": "not every room is step-free",
     "london": "London at most one time in three, and never twice running",
-    "host-turn": "its host was asked lately",
-    "region-turn": "its region was visited lately",
+    "host-turn": "its host has another of these meetings, or had one lately",
+    "region-turn": "its region has another of these meetings, or had one lately",
 }
 
 

@@ -139,12 +139,13 @@ def new_surface() -> Surface:
             raise ZeroDivisionError("a bug")
         if amount < 0:
             return Refusal(code="nothing-out", sentence="An account takes deposits only.", field="amount")
-        done = work.save(ACCOUNTS, account, [Deposited(account=account, amount=amount)])
+        total = sum(row.balance for row in work.select(select(accounts.c.balance))) if note == "total" else 0
+        work.save(ACCOUNTS, account, [Deposited(account=account, amount=amount)])
         if note.startswith("later"):
             work.set_timer("interest", account, work.now, {"amount": 1})
         if note.startswith("double"):
             work.start_task("double", account, {"amount": amount})
-        return done
+        return Done(id=account, events=("deposited",), counts={"total": total} if note == "total" else {})
 
     @on.command(Deposit, loads=lambda command: [(ACCOUNTS, command.account)])
     def deposit(command: Deposit, work: Work) -> Done | Refusal:
@@ -179,8 +180,3 @@ def new_surface() -> Surface:
         return Balance(balance=account.balance) if account else Refusal(code="unknown-account", sentence="No account.")
 
     return on
-
-
-def total(work: Work) -> int:
-    """A read that needs every account, also those not yet written."""
-    return sum(row.balance for row in work.select(select(accounts.c.balance)))

@@ -108,6 +108,11 @@ def test_messages_for_one_aggregate_in_one_batch_build_on_each_other(loop: Drive
     assert [row.sequence for row in loop.sent()][-1] == 8
 
 
+def test_a_read_sees_what_earlier_messages_of_the_batch_decided(loop: Driver) -> None:
+    replies = loop.run(*[loop.command(Deposit(account=new_id(), amount=amount, note="total")) for amount in (1, 2, 4)])
+    assert [reply["done"]["counts"]["total"] for reply in replies] == [0, 1, 3]
+
+
 def test_a_repeated_command_gets_the_first_reply_and_has_no_second_effect(loop: Driver) -> None:
     account, again = new_id(), {"id": "order-1"}
     command = Deposit(account=account, amount=5)
