@@ -220,10 +220,8 @@ def worked_from(reader: Reader, plan: str) -> WorkedFrom | None:
 
 
 def names(reader: Reader, ids: Iterable[str]) -> dict[str, str]:
-    """What networks and venues are called, as far as we know."""
-    wanted = sorted(set(ids))
-    found: dict[str, str] = {}
-    for c in (tables.networks.c, tables.venues.c):
-        rows = reader.select(select(c.id, c.name).where(c.id.in_(wanted), c.name.is_not(None)))
-        found |= {row.id: row.name for row in rows}
-    return found
+    """What networks are called, and venues with their place, as far as we know."""
+    wanted, network, hall = sorted(set(ids)), tables.networks.c, tables.venues.c
+    networks = select(network.id, network.name).where(network.id.in_(wanted), network.name.is_not(None))
+    venues = select(hall.id, (hall.name + ", " + hall.place).label("name")).where(hall.id.in_(wanted))
+    return {row.id: row.name for statement in (networks, venues) for row in reader.select(statement)}
