@@ -147,6 +147,19 @@ class Connection(Client):
             if not waiting:
                 self._forbidden.pop(subject.lower(), None)
 
+    async def _process_headers(self, headers: bytes | None) -> dict[str, str] | None:
+        """Headers that cannot be read count as none at all, so that the message is refused for what it lacks.
+
+        The client's own raises, which drops the connection: one sender could throw a service off, and an inbound
+        message would do so with each delivery, for ever.
+        """
+        try:
+            read: dict[str, str] | None = await super()._process_headers(headers)
+        except (IndexError, UnicodeDecodeError) as error:
+            log.warning("a message came with headers that cannot be read", reason=str(error))
+            return None
+        return read
+
     async def _on_first_error(self, error: Exception) -> None:
         if "authorization violation" in str(error).lower():
             raise NotAdmitted(f"The NATS server does not accept the credentials of {self.principal}.")

@@ -80,7 +80,7 @@ def read(headers: Mapping[str, str] | None, payload: bytes) -> Envelope | Refusa
     envelope = _envelope(attributes)
     if isinstance(envelope, Refusal):
         known = attributes.get("id")
-        if type(known) is str and 0 < len(known) <= MAX_ATTRIBUTE_LENGTH:
+        if type(known) is str and 0 < len(known) <= MAX_ATTRIBUTE_LENGTH and not _control_character(known):
             return envelope.model_copy(update={"data": {**envelope.data, "id": known}})
         return envelope
     if b"\\u0000" in payload and (path := _path_of_nul(envelope.data, ())):
