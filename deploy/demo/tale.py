@@ -369,7 +369,7 @@ def _venue(host: membership.OrganisationView, capacity: int, *, step_free: bool)
     given = {"place": host.place, "region": host.region, "nation": host.nation,
              "latitude": host.latitude, "longitude": host.longitude}  # fmt: skip
     return events.RegisterVenue.model_validate(
-        given | {"name": f"{host.name}, {host.place}", "host": host.id, "capacity": capacity, "step_free": step_free}
+        given | {"name": host.name, "host": host.id, "capacity": capacity, "step_free": step_free}
     )
 
 
