@@ -15,6 +15,7 @@ import structlog
 import typer
 from rich import box
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -27,6 +28,8 @@ MAX_PROBLEMS = 20
 """Lines of a long refusal (a file of the wrong kind); a program gets them all."""
 WIDTH_IN_A_PIPE = 10_000
 
+COLUMNS_TO_FOLD = 3
+"""A table of more columns that is too wide for its terminal is shown as blocks instead."""
 EMPTY: tuple[Any, ...] = (None, [], {})
 
 Given = ParamSpec("Given")
@@ -152,11 +155,14 @@ def _show_rows(rows: list[dict[str, Any]], console: Console) -> None:
     # What no row has to say is left out: a column of dashes tells nobody anything.
     names = list(dict.fromkeys(name for row in rows for name, part in row.items() if part not in EMPTY))
     table = Table(box=box.SIMPLE_HEAD, header_style="bold")
+    cells = {name: [cell(row.get(name)) for row in rows] for name in names}
     for name in names:
-        table.add_column(_heading(name), overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(cell(row.get(name))) for name in names))
-    if console.measure(table).maximum <= console.width:
+        # Ids and the like stay whole for as long as there is prose that can be folded instead.
+        table.add_column(_heading(name), overflow="fold", no_wrap=not any(" " in text for text in cells[name]))
+    for line in zip(*cells.values(), strict=True):
+        table.add_row(*map(Text, line))
+    needed = Measurement.get(console, console.options.update(width=WIDTH_IN_A_PIPE), table).maximum
+    if needed <= console.width or len(names) <= COLUMNS_TO_FOLD:
         console.print(table)
         return
     for row in rows:

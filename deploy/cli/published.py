@@ -8,7 +8,7 @@ import typer
 
 from deploy import compatibility, schemas
 from deploy.cli.options import AsJson
-from deploy.cli.output import DONE, FAILED, Complaint, complaining, finish, note, say, show_json
+from deploy.cli.output import DONE, FAILED, Complaint, complaining, finish, note, say, show, show_json
 from shared.contracts.message import Message
 from shared.contracts.platform import Reply
 
@@ -22,7 +22,9 @@ def contracts(context: typer.Context, as_json: AsJson = False) -> None:
     """List the messages of the platform, and publish their schemas."""
     if context.invoked_subcommand is None:
         listed = [_listed(contract) for contract in schemas.all_contracts()]
-        raise finish(Reply(outcome="answered", answer=listed), as_json=as_json)
+        if as_json:
+            raise finish(Reply(outcome="answered", answer=listed), as_json=True)
+        show([{"subject": contract["subject"], "meaning": contract["meaning"]} for contract in listed])
 
 
 def _listed(contract: type[Message]) -> dict[str, Any]:
@@ -71,7 +73,10 @@ def write(to: Directory = schemas.DIRECTORY) -> None:
 def check(as_json: AsJson = False) -> None:
     """Say whether the published schemas are up to date, and whether they only add to the last release."""
     stale = [f"docs/contracts/{path} is stale: run `make contracts`." for path in schemas.stale()]
-    problems = [*stale, *compatibility.breaks(compatibility.released(), compatibility.snapshot())]
+    if compatibility.RELEASED.exists():
+        problems = [*stale, *compatibility.breaks(compatibility.released(), compatibility.snapshot())]
+    else:
+        problems = [*stale, f"{compatibility.RELEASED} is missing: `concord contracts release` writes it."]
     if as_json:
         show_json(Reply(outcome="answered", answer={"problems": problems}).model_dump(mode="json"))
     else:

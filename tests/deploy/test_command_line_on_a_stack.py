@@ -156,6 +156,25 @@ def test_a_member_has_nothing_to_watch_and_hears_so(stack: Path) -> None:
     assert "bob may not read" in said.stderr
 
 
+def test_a_publisher_hears_that_its_message_was_taken_or_why_it_was_refused(stack: Path) -> None:
+    assert concord("access", "issue", "--role", "publisher", "register-of-wales", data=stack).exit_code == 0
+    publish = ["publish", "organisation-listed", "--as", "register-of-wales"]
+    row = {"key": "cadw", "name": "Cadw", "format": "Executive agency"}
+    published = ["--organisation", json.dumps(row), "--wait", "3"]
+    assert reply(*publish, *published, data=stack)["outcome"] == "done"
+    assert "Cadw" in concord("ask", "membership", "list-organisations", "--limit", "500", data=stack).stdout
+    wrong = ["--organisation", json.dumps(row | {"name": ""}), "--wait", "30"]
+    refused = reply(*publish, *wrong, data=stack)
+    assert refused["outcome"] == "refused"
+    assert "name" in refused["refusal"]["sentence"]
+
+
+def test_nobody_but_a_publisher_publishes(stack: Path) -> None:
+    row = json.dumps({"key": "cadw", "name": "Cadw", "format": "Executive agency"})
+    failed = reply("publish", "organisation-listed", "--as", "operator", "--organisation", row, data=stack)
+    assert "operator may not publish to inbound.v1.operator.organisation-listed" in failed["failure"]["sentence"]
+
+
 def test_there_are_no_dead_letters_and_an_unknown_one_is_refused(stack: Path) -> None:
     assert reply("dead-letters", "list", data=stack)["answer"] == {"total": 0, "letters": []}
     for command in (["show"], ["replay"], ["discard", "--reason", "gone"], ["show", "--service", "events"]):
