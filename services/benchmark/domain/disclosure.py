@@ -10,9 +10,11 @@ What the gate holds back in ``release``, and why:
 3. A figure whose organisations are nearly those of another one shown: with the figures of a group and of the same
    group plus one, anyone learns on which side of the median that one lies, and often its score. Two figures of a
    measure rest on the same scores or differ by those of at least five organisations, whether they are of one release
-   or of several. A score that was changed in between counts as a difference.
-4. A figure that gives back a withheld group: what is left of a group when the shown groups within it are taken away,
-   and what shown groups have beyond a group they cover, is nothing or at least five organisations.
+   or of several. A score that was changed in between counts as a difference; one that was only written more or less
+   finely does not.
+4. A figure that gives back a withheld group: a group and the shown groups of one grouping taken together, however many,
+   are the same or differ by at least five organisations. So neither what they leave of it tells about few, nor what
+   they have beyond it, nor both at once.
 
 There is no smallest, largest or mean: the extremes are single organisations' scores, and a mean gives back a score to
 whoever knows the others. The audit against all earlier releases by exact bounds belongs into ``_may_join``.
@@ -156,7 +158,7 @@ def release(
     figures = []
     for measure in measures:
         of_measure = values[measure.code]
-        shown = [Shown.of_release(e, measure.code) for e in earlier]
+        shown = [Shown.of_release(e, measure, of_measure) for e in earlier]
         here = Shown()
         for group in _groups(places, of_measure):
             reason = _reason_to_withhold(group, here, [*shown, here])
@@ -209,14 +211,24 @@ class Shown:
         return (scores for groups in self.groupings.values() for scores in groups)
 
     @classmethod
-    def of_release(cls, earlier: Earlier, measure: str) -> "Shown":
-        """What an earlier release shows of a measure."""
+    def of_release(cls, earlier: Earlier, measure: Measure, now: Values) -> "Shown":
+        """What an earlier release shows of a measure. A score that is as it was then counts as the one of ``now``."""
         shown = cls()
-        for group in _groups(earlier.release.places, earlier.values.get(measure, {})):
-            figure = earlier.release.figures.get(Figure(measure=measure, by=group.by, group=group.name).key)
+        before = earlier.values.get(measure.code, {})
+        same = {r: now[r] if r in now and _as_it_was(measure, now[r], score) else score for r, score in before.items()}
+        for group in _groups(earlier.release.places, same):
+            figure = earlier.release.figures.get(Figure(measure=measure.code, by=group.by, group=group.name).key)
             if figure is not None and figure.withheld is None:
                 shown.add(group)
         return shown
+
+
+def _as_it_was(measure: Measure, now: Decimal, before: Decimal) -> bool:
+    """Whether two scores are one, rounded differently: half of the last place that leaves, or less, lies between.
+
+    Otherwise a file taken in a second time with finer scores and one row fewer would seem to differ in all of them.
+    """
+    return abs(now - before) <= Decimal("0.5").scaleb(-measure.decimals)
 
 
 def _groups(places: Mapping[str, Place], values: Values) -> list[_Group]:
@@ -261,12 +273,23 @@ def _comparable(one: Scores, other: Scores) -> bool:
 
 
 def _leaves_few(whole: Scores, groups: Sequence[Scores]) -> bool:
-    """Whether taking away the groups within ``whole``, or taking it away from those that cover it, leaves few."""
-    within: Scores = frozenset().union(*(group for group in groups if group <= whole))
-    if within and _few(_organisations(whole - within)):
-        return True
-    covering: Scores = frozenset().union(*(group for group in groups if not group.isdisjoint(whole)))
-    return whole <= covering and _few(_organisations(covering - whole))
+    """Whether some of the groups together, which have no organisation in common, differ from ``whole`` by few.
+
+    Those that come nearest to it are the ones that bring more of its scores than organisations it does not have.
+    """
+    inside: set[str] | None = None
+    nearest = []
+    for group in groups:
+        if group.isdisjoint(whole):
+            continue
+        beyond = group - whole
+        if beyond:
+            inside = inside or {respondent for respondent, _ in whole}
+            if len(group) - len(beyond) <= sum(respondent not in inside for respondent, _ in beyond):
+                continue
+        nearest.append(group)
+    together: Scores = frozenset().union(*nearest)
+    return bool(nearest) and _few(_organisations(whole ^ together))
 
 
 def _organisations(scores: Scores) -> int:

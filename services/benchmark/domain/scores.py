@@ -19,6 +19,11 @@ ROUNDING = 0.1
 """How far rounding may take that sum from the whole."""
 
 
+LARGEST = 1e9
+"""How far from zero a score may lie where its measure sets no bound. Figures of far larger ones cannot be computed
+exactly, and a single organisation would keep the whole round from being released."""
+
+
 class Submission(BaseModel, frozen=True):
     """What one organisation handed in, or what a survey file says of it.
 
@@ -69,15 +74,20 @@ def not_asked(measures: Sequence[Measure], scores: Mapping[str, float | None]) -
 
 
 def _within(measure: Measure, score: float) -> bool:
-    return (measure.lowest is None or score >= measure.lowest) and (measure.highest is None or score <= measure.highest)
+    lowest, highest = _bounds(measure)
+    return lowest <= score <= highest
 
 
 def _range(measure: Measure) -> str:
-    if measure.lowest is None:
-        return f"it is at most {measure.highest:g}"
-    if measure.highest is None:
-        return f"it is at least {measure.lowest:g}"
-    return f"it goes from {measure.lowest:g} to {measure.highest:g}"
+    lowest, highest = _bounds(measure)
+    return f"it goes from {lowest:,.12g} to {highest:,.12g}"
+
+
+def _bounds(measure: Measure) -> tuple[float, float]:
+    return (
+        -LARGEST if measure.lowest is None else measure.lowest,
+        LARGEST if measure.highest is None else measure.highest,
+    )
 
 
 def _sum_problems(question: str, answers: Sequence[Measure], scores: Mapping[str, float | None]) -> Iterator[Refusal]:

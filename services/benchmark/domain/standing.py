@@ -87,8 +87,8 @@ def compare(
         known = {respondent: mine[code] for respondent, mine in scores.items() if code in mine}
         without = tuple(sorted(respondent for respondent in scores if code in unasked[respondent]))
         suppressed = tuple(sorted(scores.keys() - known.keys() - set(without)))
-        ours = overall_median(known)
         theirs = Decimal(repr(published[code])) if code in published else None
+        ours = None if theirs is None else overall_median(known)
         agrees = ours is not None and theirs is not None and abs(ours - theirs) <= AGREEMENT
         comparisons.append(
             MeasureComparison(
@@ -114,7 +114,11 @@ def _reason(
     unasked: Sequence[str],
     theirs: Decimal | None,
 ) -> str:
-    """What can be shown from the file alone about a median that was not reproduced."""
+    """What can be shown from the file alone about a median that was not reproduced.
+
+    How far suppressed scores could move the median is not said in figures: those are other organisations' scores, and
+    with many suppressed the lowest and the highest of all.
+    """
     if theirs is None:
         return "The file publishes no median for it."
     if overall_median(known) is None:
@@ -131,7 +135,6 @@ def _reason(
         median([*known.values(), *[Decimal(repr(bound))] * len(suppressed)])
         for bound in (measure.lowest, measure.highest)
     )
-    possible = f"with them the median lies between {lowest:.3f} and {highest:.3f}"
     if lowest - AGREEMENT <= theirs <= highest + AGREEMENT:
-        return f"{who}; {possible}, as the published one does."
-    return f"{who}; {possible}, which the published one does not, so they do not explain it."
+        return f"{who}; with them the median can be the published one."
+    return f"{who}; whatever they are, the median cannot be the published one, so they do not explain it."
