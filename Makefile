@@ -6,6 +6,8 @@ PIP := $(BIN)/pip --disable-pip-version-check --quiet
 WORKERS ?= 2
 ARGS ?=
 
+CODE := services shared deploy tests
+
 .PHONY: help install run test lint format contracts lock node clean
 .DEFAULT_GOAL := help
 
@@ -33,14 +35,14 @@ test: install ## run every test; those that need Node are skipped where it is mi
 	@$(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile $(ARGS)
 
 lint: install ## style, types, import walls
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
 format: install ## put the code into its standard form
-	$(BIN)/ruff check --fix .
-	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix $(CODE)
+	$(BIN)/ruff format $(CODE)
 
 contracts: install ## write docs/contracts anew from shared/contracts
 	@$(BIN)/concord contracts write

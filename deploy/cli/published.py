@@ -72,7 +72,9 @@ def write(to: Directory = schemas.DIRECTORY) -> None:
 @complaining
 def check(as_json: AsJson = False) -> None:
     """Say whether the published schemas are up to date, and whether they only add to the last release."""
-    stale = [f"docs/contracts/{path} is stale: run `make contracts`." for path in schemas.stale()]
+    old = schemas.stale()
+    named = ", ".join(old[:3]) + (" …" if len(old) > 3 else "")
+    stale = [f"{len(old)} published files are stale ({named}): run `make contracts`."] if old else []
     if compatibility.RELEASED.exists():
         problems = [*stale, *compatibility.breaks(compatibility.released(), compatibility.snapshot())]
     else:
