@@ -1,7 +1,7 @@
 """How a store is opened, and the column types all tables are made of. SQLite and PostgreSQL, one code for both."""
 
 import sqlite3
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -31,6 +31,12 @@ LOOP = MetaData()
 
 LOCK_TIMEOUT = 5.0
 """Seconds a transaction waits for a lock before it is rolled back and tried again."""
+
+LOT = 30_000
+"""Values that are named in one statement: SQLite takes 32 766 parameters, PostgreSQL 65 535."""
+
+TOO_MUCH_ASKED = "54"
+"""PostgreSQL's class of errors about a statement or a row that goes beyond a limit of the program."""
 
 
 class Moment(TypeDecorator[datetime]):
@@ -114,15 +120,37 @@ def reading(engine: Engine) -> Iterator[Connection]:
             yield connection
 
 
-def store_in_trouble(error: Exception) -> bool:
+def trouble_behind(error: BaseException | None) -> DBAPIError | None:
+    """The trouble the store itself is in, if that is what an error comes from.
+
+    It may stand behind another: SQLite ends the whole transaction when the disk is full, so that undoing a part of it
+    fails in its turn.
+    """
+    while error is not None:
+        if isinstance(error, DBAPIError) and store_in_trouble(error):
+            return error
+        error = error.__context__
+    return None
+
+
+def store_in_trouble(error: DBAPIError) -> bool:
     """Whether the store itself is in trouble (locked, full, away, a deadlock): wait and try again, blame no message."""
-    if not isinstance(error, DBAPIError):
-        return False
     if isinstance(error.orig, sqlite3.Error):
         # SQLite reports a missing table or column as an OperationalError too; only that is a message's own fault.
         code = getattr(error.orig, "sqlite_errorcode", None)
         return not isinstance(error, IntegrityError | DataError) and code not in (None, sqlite3.SQLITE_ERROR)
-    return error.connection_invalidated or isinstance(error, OperationalError | InterfaceError)
+    if error.connection_invalidated:
+        return True
+    # A statement that goes beyond a limit, the server's or the client's, would do so again and for ever.
+    state = getattr(error.orig, "sqlstate", None)
+    beyond = state.startswith(TOO_MUCH_ASKED) if state else error.statement is not None
+    return isinstance(error, OperationalError | InterfaceError) and not beyond
+
+
+def lots(values: Iterable[str]) -> Iterator[list[str]]:
+    """The values sorted, each once, and at most ``LOT`` at a time: what a statement can name with ``IN``."""
+    ordered = sorted(set(values))
+    return (ordered[start : start + LOT] for start in range(0, len(ordered), LOT))
 
 
 def upsert(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]], *, replace: bool = True) -> None:
@@ -144,10 +172,10 @@ def lock_counters(connection: Connection, table: Table, column: str, keys: Colle
     ``table`` has the columns ``key`` and ``column``. Making the rows first is what lets two replicas that meet a key
     for the first time wait for each other.
     """
-    if not keys:
-        return {}
-    ordered = sorted(keys)
-    if connection.dialect.name != "sqlite":  # SQLite has one writer: whoever is here holds every lock there is
-        upsert(connection, table, [{"key": key, column: 0} for key in ordered], replace=False)
-    found = select(table.c.key, table.c[column]).where(table.c.key.in_(ordered)).order_by(table.c.key).with_for_update()
-    return dict.fromkeys(ordered, 0) | {row[0]: row[1] for row in connection.execute(found)}
+    found = dict.fromkeys(keys, 0)
+    for lot in lots(keys):
+        if connection.dialect.name != "sqlite":  # SQLite has one writer: whoever is here holds every lock there is
+            upsert(connection, table, [{"key": key, column: 0} for key in lot], replace=False)
+        rows = select(table.c.key, table.c[column]).where(table.c.key.in_(lot)).order_by(table.c.key).with_for_update()
+        found |= {row[0]: row[1] for row in connection.execute(rows)}
+    return found

@@ -38,9 +38,10 @@ def let_go(connection: Connection, letter: str) -> None:
     connection.execute(delete(DEAD_LETTERS).where(DEAD_LETTERS.c.id == letter))
 
 
-def find(connection: Connection, letter: str) -> Row[Any] | None:
-    """One dead letter, locked while it is replayed."""
-    return connection.execute(select(DEAD_LETTERS).where(DEAD_LETTERS.c.id == letter).with_for_update()).one_or_none()
+def find(connection: Connection, letter: str, *, lock: bool = False) -> Row[Any] | None:
+    """One dead letter; locked until the commit when it is to be replayed."""
+    statement = select(DEAD_LETTERS).where(DEAD_LETTERS.c.id == letter)
+    return connection.execute(statement.with_for_update() if lock else statement).one_or_none()
 
 
 def page(connection: Connection, after: str | None, limit: int) -> Sequence[Row[Any]]:

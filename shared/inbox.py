@@ -16,13 +16,12 @@ from sqlalchemy import (
     LargeBinary,
     Row,
     Table,
-    bindparam,
     delete,
     func,
     select,
 )
 
-from shared.database import LOOP, Document, Key, Moment, lock_counters, upsert
+from shared.database import LOOP, Document, Key, Moment, lock_counters, lots, upsert
 
 INBOX = Table(
     "inbox",
@@ -49,10 +48,11 @@ PARKED = Table(
 
 def handled(connection: Connection, keys: Collection[str]) -> dict[str, tuple[bytes, bytes | None]]:
     """Of these keys those handled before, with the digest of their content and the first reply."""
-    if not keys:
-        return {}
-    rows = connection.execute(select(INBOX.c.key, INBOX.c.digest, INBOX.c.reply).where(INBOX.c.key.in_(sorted(keys))))
-    return {row.key: (row.digest, row.reply) for row in rows}
+    found: dict[str, tuple[bytes, bytes | None]] = {}
+    for lot in lots(keys):
+        rows = connection.execute(select(INBOX.c.key, INBOX.c.digest, INBOX.c.reply).where(INBOX.c.key.in_(lot)))
+        found |= {row.key: (row.digest, row.reply) for row in rows}
+    return found
 
 
 def remember(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -82,13 +82,27 @@ def park(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
     upsert(connection, PARKED, rows, replace=False)
 
 
-def next_in_turn(connection: Connection, keys: Collection[str]) -> Sequence[Row[Any]]:
-    """The parked events of these aggregates whose predecessor has been handled."""
+def next_in_turn(connection: Connection, keys: Collection[str], limit: int) -> Sequence[Row[Any]]:
+    """The parked events of those of these aggregates whose turn has come, at most ``limit`` and in order.
+
+    Those that have been handled meanwhile, having come once more, are let go.
+    """
     if not keys or connection.scalar(select(PARKED.c.key).limit(1)) is None:
         return []
-    in_turn = (PARKED.c.key == CURSORS.c.key) & (PARKED.c.sequence == CURSORS.c.sequence + 1)
-    statement = select(PARKED).join(CURSORS, in_turn).where(PARKED.c.key.in_(sorted(keys)))
-    return connection.execute(statement.order_by(PARKED.c.key)).all()
+    last = select(CURSORS.c.sequence).where(CURSORS.c.key == PARKED.c.key).scalar_subquery()
+    head = PARKED.alias()
+    behind_one_in_turn = (
+        select(PARKED)
+        .join(CURSORS, CURSORS.c.key == PARKED.c.key)
+        .join(head, (head.c.key == PARKED.c.key) & (head.c.sequence == CURSORS.c.sequence + 1))
+        .order_by(PARKED.c.key, PARKED.c.sequence)
+    )
+    found: list[Row[Any]] = []
+    for lot in lots(keys):
+        mine = PARKED.c.key.in_(lot)
+        connection.execute(delete(PARKED).where(mine, PARKED.c.sequence <= last))
+        found += connection.execute(behind_one_in_turn.where(mine).limit(limit - len(found))).all()
+    return found
 
 
 def first_parked(connection: Connection, key: str) -> int | None:
@@ -97,15 +111,9 @@ def first_parked(connection: Connection, key: str) -> int | None:
     return first
 
 
-def unpark(connection: Connection, places: Collection[tuple[str, int]]) -> None:
-    """Lets go of parked events that were handled."""
-    if places:
-        statement = delete(PARKED).where(
-            PARKED.c.key == bindparam("gone_key"), PARKED.c.sequence == bindparam("gone_sequence")
-        )
-        connection.execute(
-            statement, [{"gone_key": key, "gone_sequence": sequence} for key, sequence in sorted(places)]
-        )
+def unpark(connection: Connection, key: str, sequence: int) -> None:
+    """Lets go of a parked event that is kept elsewhere."""
+    connection.execute(delete(PARKED).where(PARKED.c.key == key, PARKED.c.sequence == sequence))
 
 
 def cursor_key(service: str, aggregate: str) -> str:

@@ -22,13 +22,13 @@ from shared import clock, dead_letters, inbox, tasks, timers
 from shared.contracts.cloudevent import Envelope
 from shared.contracts.message import subject_of
 from shared.contracts.platform import DiscardDeadLetter, Done, Failure, InboundRefused, ReplayDeadLetter, Reply
-from shared.database import store_in_trouble, writing
+from shared.database import trouble_behind, writing
 from shared.refusal import Refusal
 from shared.surface import Arrival, Received, Surface
 from shared.tasks import TaskOutcome
 from shared.testing.fault_points import fault_point
 from shared.timers import Timer
-from shared.unit_of_work import Batch, Work, new_id
+from shared.unit_of_work import Batch, NotWritten, Work, new_id
 
 BATCH_SIZE = 500
 """Messages one transaction takes at most."""
@@ -159,10 +159,10 @@ class Loop:
                 committed = await asyncio.get_running_loop().run_in_executor(
                     self._writer, self._transact, arrivals, calls
                 )
-            except DBAPIError as error:
-                if not store_in_trouble(error):
+            except Exception as error:
+                if (trouble := trouble_behind(error)) is None:
                     raise
-                reason = str(error.orig).strip()
+                reason = str(trouble.orig).strip()
                 if self.trouble is None:
                     log.error("the store is in trouble; trying again until it is not", reason=reason)
                 self.trouble = f"the store is in trouble: {reason}"
@@ -216,7 +216,7 @@ class Transaction:
 
     def run(self, arrivals: Sequence[Arrival], calls: Sequence[Call]) -> Committed:
         """Handles everything; the replies stand in the order of the arrivals."""
-        due = timers.due(self._connection, self._now, self._batch_size)
+        due = timers.take_due(self._connection, self._now, self._batch_size)
         mine = [self._surface.read(_timer_received(timer)) for timer in due]
         self._committed.replies = self._carry_out([*mine, *arrivals])[len(mine) :]
         while in_turn := self._next_in_turn():
@@ -227,7 +227,7 @@ class Transaction:
         return self._committed
 
     def _carry_out(self, arrivals: Sequence[Arrival], *, again: bool = False) -> list[bytes | None]:
-        """All together; where the store says no, in halves, until the message it says no to stands alone.
+        """All together; where that cannot be written, in halves, until the message that cannot be stands alone.
 
         Alone it is tried once more, and then it is a dead letter.
         """
@@ -237,30 +237,29 @@ class Transaction:
         try:
             with self._connection.begin_nested():
                 replies = together.run(arrivals)
-        except DBAPIError as error:
-            if store_in_trouble(error):
+        except Exception as error:
+            if trouble_behind(error):
                 raise
-            if len(arrivals) == 1 and again:
-                return [_bury(self._connection, arrivals[0], error, self._now)]
-            if len(arrivals) == 1:  # what it collided with may be another replica's, and to be seen by now
-                return self._carry_out(arrivals, again=True)
+            refused = error
         else:
             self._moved |= together.moved.keys()
             self._committed.messages |= together.batch.wrote_messages
             self._committed.tasks |= together.batch.wrote_tasks
             return replies
-        half = len(arrivals) // 2
-        return self._carry_out(arrivals[:half]) + self._carry_out(arrivals[half:])
+        if len(arrivals) > 1:
+            half = len(arrivals) // 2
+            return self._carry_out(arrivals[:half]) + self._carry_out(arrivals[half:])
+        if not again:  # what it collided with may be another replica's, and to be seen by now
+            return self._carry_out(arrivals, again=True)
+        return [_bury(self._connection, arrivals[0], refused, self._now)]
 
     def _next_in_turn(self) -> list[Arrival]:
-        """Parked events whose predecessor has just been handled."""
+        """Parked events behind those that have just been handled."""
         moved, self._moved = self._moved, set()
-        in_turn = []
-        for row in inbox.next_in_turn(self._connection, moved):
-            arrival = self._surface.read(Received(row.subject, row.headers, row.payload))
-            arrival.parked = True
-            in_turn.append(arrival)
-        return in_turn
+        rows = inbox.next_in_turn(self._connection, moved, self._batch_size)
+        if len(rows) == self._batch_size:
+            self._moved = moved  # there may be more of them
+        return [self._surface.read(Received(row.subject, row.headers, row.payload)) for row in rows]
 
     def _run_call(self, call: Call) -> None:
         call.outcome = call.error = None
@@ -268,7 +267,7 @@ class Transaction:
             with self._connection.begin_nested():
                 call.outcome = call.function(self._connection)
         except Exception as error:
-            if isinstance(error, DBAPIError) and store_in_trouble(error):
+            if trouble_behind(error):
                 raise
             call.error = error
 
@@ -309,8 +308,8 @@ class Together:
         for index, arrival in arrivals:
             try:
                 replies[index] = self._handle(arrival)
-            except DBAPIError:
-                raise  # the transaction's affair, not the message's
+            except (DBAPIError, NotWritten):
+                raise  # the transaction's affair, and perhaps another message's
             except Exception as error:
                 failed.append((index, arrival, error))
         return failed
@@ -337,7 +336,6 @@ class Together:
             case "event":
                 self._handle_in_order(arrival)
             case "timer":
-                self.batch.cancel_timer(arrival.message)  # first, so that the handler can set it anew
                 self._run_handler(arrival)
             case "task" if arrival.message.task in self._open_tasks:
                 self._run_handler(arrival)
@@ -402,7 +400,7 @@ class Together:
     # ---- dead letters --------------------------------------------------------------------------------------------
 
     def _look_after_letter(self, arrival: Arrival) -> Done | Refusal | Failure:
-        letter = dead_letters.find(self._connection, arrival.message.letter)
+        letter = dead_letters.find(self._connection, arrival.message.letter, lock=True)
         if letter is None:
             return Refusal(
                 code="unknown-dead-letter",
@@ -414,7 +412,7 @@ class Together:
         again.key = letter.message
         if isinstance(arrival.message, DiscardDeadLetter):
             if again.kind == "event":
-                self._pass_over(letter.subject)
+                self._pass_over(again)
         elif failure := self._replay(again, letter.id):
             return failure
         log.info("a dead letter was let go", letter=letter.id, by=arrival.principal, command=arrival.name)
@@ -428,22 +426,24 @@ class Together:
             self._open_tasks.add(arrival.message.task)
         try:
             self._handle(arrival)
-        except DBAPIError:
+        except (DBAPIError, NotWritten):
             raise
         except Exception as error:
-            return Failure(
-                sentence=f"It failed again: {type(error).__name__}: {error}. The dead letter is kept.",
-                dead_letter=letter,
-            )
+            return _failed_again(error, letter)
         return None
 
-    def _pass_over(self, subject: str) -> None:
+    def _pass_over(self, given_up: Arrival) -> None:
         """Gives up an event: what waited behind it goes on, or, where nothing does yet, the next one will."""
-        service, _, _, _, aggregate = subject.split(".")
+        service, _, _, _, aggregate = given_up.received.subject.split(".")
         key = inbox.cursor_key(service, aggregate)
-        self._cursors |= inbox.cursors(self._connection, [key])
-        first = inbox.first_parked(self._connection, key)
-        self._cursors[key] = self.moved[key] = self._cursors[key] + 1 if first is None else first - 1
+        if key not in self._cursors:
+            self._cursors |= inbox.cursors(self._connection, [key])
+        in_turn = self._cursors[key] + 1
+        if given_up.envelope is not None and given_up.sequence != in_turn:
+            return  # it was handled after all, or is not the one that is waited for
+        if given_up.envelope is None and (first := inbox.first_parked(self._connection, key)) is not None:
+            in_turn = first - 1  # it does not say which it was, but those behind it do
+        self._cursors[key] = self.moved[key] = in_turn
 
     # ---- writing -------------------------------------------------------------------------------------------------
 
@@ -457,27 +457,28 @@ class Together:
                 {"key": key, "sequence": sequence, "subject": a.received.subject, "headers": dict(a.received.headers),
                  "payload": a.received.payload, "parked_at": self._now}
                 for (key, sequence), a in self._early.items()
+                if sequence > self._cursors[key]  # it may have come once more, in its turn
             ],
         )  # fmt: skip
-        inbox.unpark(self._connection, [(a.cursor, a.sequence) for a in arrivals if a.parked])
         tasks.finish(self._connection, [a.message.task for a in arrivals if a.kind == "task"])
 
 
 def _bury(connection: Connection, arrival: Arrival, error: Exception, now: datetime) -> bytes | None:
     """Keeps a message as a dead letter, and lets go of what would bring it back; the reply to a command."""
+    if isinstance(arrival.message, ReplayDeadLetter | DiscardDeadLetter):
+        return _reply(_failed_again(error, arrival.message.letter))  # the letter it is about says it all
     fault_point("before-dead-letter")
     letter = dead_letters.keep(
         connection,
         {"id": new_id(), "message": arrival.key, "kind": arrival.kind, "name": arrival.name,
-         "subject": arrival.received.subject, "headers": dict(arrival.received.headers),
-         "payload": arrival.received.payload, "error": f"{type(error).__name__}: {error}"[:2000],
-         "trace": "".join(traceback.format_exception(error))[-20_000:], "kept_at": now},
+         "subject": arrival.received.subject,
+         "headers": {_storable(name): _storable(value) for name, value in arrival.received.headers.items()},
+         "payload": arrival.received.payload, "error": _storable(f"{type(error).__name__}: {error}"[:2000]),
+         "trace": _storable("".join(traceback.format_exception(error))[-20_000:]), "kept_at": now},
     )  # fmt: skip
     fault_point("after-dead-letter")
-    if arrival.parked:
-        inbox.unpark(connection, [(arrival.cursor, arrival.sequence)])
-    if arrival.kind == "timer":
-        timers.write(connection, {(arrival.message.name, arrival.message.key): None})
+    if arrival.kind == "event" and arrival.envelope is not None:
+        inbox.unpark(connection, arrival.cursor, arrival.sequence)
     elif arrival.kind == "task":
         tasks.finish(connection, [arrival.message.task])
     # The message itself may be personal, so the log names only what it was and where it lies.
@@ -497,6 +498,17 @@ def _bury(connection: Connection, arrival: Arrival, error: Exception, now: datet
             dead_letter=letter,
         )
     )
+
+
+def _failed_again(error: Exception, letter: str) -> Failure:
+    return Failure(
+        sentence=f"It failed again: {type(error).__name__}: {error}. The dead letter is kept.", dead_letter=letter
+    )
+
+
+def _storable(text: str) -> str:
+    """Text as any store takes it: what came from outside must not keep its own dead letter from being written."""
+    return text.replace("\0", "\\0").encode(errors="backslashreplace").decode()
 
 
 def _timer_received(timer: Timer) -> Received:

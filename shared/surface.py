@@ -58,7 +58,7 @@ class Arrival:
     """A message that has been read and is to be handled.
 
     ``key`` is what makes it the same message when it comes again. ``problem`` is why it could not be read. ``settle``
-    is called with the reply after the commit. ``parked`` says that it waited in the store for its turn.
+    is called with the reply after the commit.
     """
 
     kind: Kind
@@ -72,7 +72,6 @@ class Arrival:
     problem: Refusal | Exception | None = None
     settle: Callable[[bytes | None], None] | None = None
     digest: bytes = b""
-    parked: bool = False
 
     @property
     def cursor(self) -> str:
@@ -193,7 +192,7 @@ class Surface:
         self._fill(arrival, handler)
         if arrival.envelope is not None:
             arrival.key = f"command {principal} {arrival.envelope.id}"
-            arrival.digest = blake2b(received.subject.encode() + repr(arrival.message).encode(), digest_size=8).digest()
+            arrival.digest = _digest(received.subject, arrival.message)
         return arrival
 
     def _read_inbound(self, received: Received, tokens: list[str], place: str) -> Arrival:
@@ -253,6 +252,12 @@ class Surface:
             arrival.problem = message
         else:
             arrival.message = message
+
+
+def _digest(subject: str, message: Message | None) -> bytes:
+    # Of what the sender said: a field that a later version adds must not make the same command a different one.
+    said = message.model_dump_json(exclude_unset=True) if message else ""
+    return blake2b(f"{subject} {said}".encode(), digest_size=8).digest()
 
 
 def _unknown(what: str, name: str, service: str, known: Mapping[str, Handler]) -> Refusal:

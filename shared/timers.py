@@ -29,11 +29,16 @@ class Timer:
     data: Mapping[str, Any] = field(default_factory=dict)
 
 
-def due(connection: Connection, now: datetime, limit: int) -> list[Timer]:
-    """Timers due by ``now``, the longest overdue first. Those another replica is handling are passed over."""
+def take_due(connection: Connection, now: datetime, limit: int) -> list[Timer]:
+    """Takes timers due by ``now`` off the list, the longest overdue first; those of another replica are passed over.
+
+    They are gone with the commit. A timer that is set anew meanwhile is another one, and stays.
+    """
     statement = select(TIMERS).where(TIMERS.c.due_at <= now).order_by(TIMERS.c.due_at, TIMERS.c.name, TIMERS.c.key)
     rows = connection.execute(statement.limit(limit).with_for_update(skip_locked=True))
-    return [Timer(row.name, row.key, row.due_at, row.data) for row in rows]
+    due = [Timer(row.name, row.key, row.due_at, row.data) for row in rows]
+    write(connection, {(timer.name, timer.key): None for timer in due})
+    return due
 
 
 def write(connection: Connection, changes: Mapping[tuple[str, str], Timer | None]) -> None:

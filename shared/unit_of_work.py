@@ -4,6 +4,7 @@
 apart until its handler has agreed, so a message that is refused or fails leaves no trace, and costs no savepoint.
 """
 
+import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -20,7 +21,7 @@ from shared.contracts import cloudevent
 from shared.contracts.cloudevent import Envelope
 from shared.contracts.message import Delivery, Event, Message, subject_of
 from shared.contracts.platform import Done, InboundRefused
-from shared.database import LOOP, lock_counters, upsert
+from shared.database import LOOP, lock_counters, lots, upsert
 from shared.outbox import COUNTERS
 from shared.refusal import Refusal
 from shared.testing.fault_points import fault_point
@@ -28,6 +29,9 @@ from shared.timers import Timer
 
 MAX_MESSAGE_BYTES = cloudevent.MAX_PAYLOAD_BYTES - 4096
 """What the server takes, less room for headers. A larger one must fail where it is decided, or it stops the relay."""
+
+_TOKEN = re.compile(r"[^\s.*>]+").fullmatch
+"""A key that is not one word of a subject would reach no stream, and stop the relay like a message too large."""
 
 S = TypeVar("S", bound=BaseModel)
 
@@ -98,6 +102,10 @@ class Changes:
         return bool(self.held or self.messages or self.timers or self.tasks)
 
 
+class NotWritten(Exception):
+    """What messages before this one decided cannot be written: a constraint says no, or a value fits no column."""
+
+
 class Batch:
     """One transaction's worth of aggregates, and what has been agreed to be written."""
 
@@ -150,10 +158,6 @@ class Batch:
         self._agreed.tasks += changes.tasks
         self._agreed.counters |= changes.counters
 
-    def cancel_timer(self, timer: Timer) -> None:
-        """Takes a timer that fell due off the list, whatever becomes of its handling."""
-        self._agreed.timers[timer.name, timer.key] = None
-
     def flush_for(self, statement: Select[Any]) -> None:
         """Writes what is agreed if the statement could see it."""
         read = {part for part in visitors.iterate(statement) if isinstance(part, Table)}
@@ -162,7 +166,13 @@ class Batch:
             self.flush()
 
     def flush(self) -> None:
-        """Writes everything agreed, one statement a table; the first constraint that says no is raised."""
+        """Writes everything agreed, one statement a table; ``NotWritten`` as soon as something cannot be."""
+        try:
+            self._write_agreed()
+        except Exception as error:
+            raise NotWritten(f"{type(error).__name__}: {error}") from error
+
+    def _write_agreed(self) -> None:
         agreed = self._agreed
         self._flush_aggregates()
         fault_point("before-outbox")
@@ -254,10 +264,19 @@ def _as_key(row: Mapping[str, Any]) -> dict[str, Any]:
 def load(
     connection: Connection, aggregate: Aggregate[S], ids: Collection[str], *, lock: bool = False
 ) -> dict[str, tuple[S, int]]:
-    """Those of ``ids`` that exist, with their last sequence: one statement for the table and one for each part."""
-    if not ids:
-        return {}
-    wanted = sorted(set(ids))
+    """Those of ``ids`` that exist, with their last sequence: one statement for the table and one for each part.
+
+    One for every ``LOT`` of ids, that is.
+    """
+    found: dict[str, tuple[S, int]] = {}
+    for lot in lots(ids):
+        found |= _load(connection, aggregate, lot, lock=lock)
+    return found
+
+
+def _load(
+    connection: Connection, aggregate: Aggregate[S], wanted: Sequence[str], *, lock: bool
+) -> dict[str, tuple[S, int]]:
     statement = select(aggregate.table).where(aggregate.table.c.id.in_(wanted)).order_by(aggregate.table.c.id)
     rows = connection.execute(statement.with_for_update() if lock else statement).mappings().all()
     parts: dict[str, dict[str, dict[str, Any]]] = {}
@@ -409,6 +428,8 @@ class Work:
             causationid=self.envelope.id,
             traceparent=self.envelope.traceparent,
         )
+        if not _TOKEN(key):
+            raise ValueError(f"{message.wire.type} is about {key!r}, which is no word of a subject")
         if len(payload) > MAX_MESSAGE_BYTES:
             raise ValueError(f"{message.wire.type} has {len(payload)} bytes; a stream takes {MAX_MESSAGE_BYTES}")
         self.changes.messages.append(

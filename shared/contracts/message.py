@@ -56,7 +56,8 @@ class Message(BaseModel):
     What it is called on the wire stands in ``wire``, so that a field may be called ``name`` or ``type``.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # A number such as 1e999 is infinite in memory, and no JSON any more when it is written.
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     of_kind: ClassVar[Kind]
     wire: ClassVar[Wire]
@@ -109,7 +110,7 @@ class Event(Message):
     within v1 can add one.
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
     of_kind: ClassVar[Kind] = "event"
     key: ClassVar[str]
 

@@ -8,17 +8,19 @@ from typing import Any
 import pytest
 import uuid_utils
 from dirty_equals import IsStr
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Engine, event, func, select
+from sqlalchemy.exc import DBAPIError
 
 from shared import clock, dead_letters, inbox, outbox, tasks, timers
 from shared.contracts import cloudevent, platform
 from shared.contracts.message import Message, subject_of
-from shared.database import LOOP, reading, writing
+from shared.database import LOOP, LOT, reading, trouble_behind, writing
 from shared.loop import Call, Transaction
 from shared.outbox import OUTBOX
 from shared.surface import Arrival, Received, Surface
 from shared.testing import specimen
 from shared.testing.specimen import Deposit, Mirrored, Salary
+from shared.unit_of_work import load
 
 
 def new_id() -> str:
@@ -361,3 +363,134 @@ def test_what_was_sent_is_kept_for_its_retention_and_then_goes(loop: Driver) -> 
         assert outbox.prune(connection, now + timedelta(days=1), 100) == 2
         assert outbox.count_unsent(connection) == 1
         assert inbox.prune(connection, now + timedelta(days=1), 2) == 2
+
+
+def test_an_event_that_waited_and_comes_again_in_its_turn_does_not_wait_any_more(loop: Driver) -> None:
+    account, other = new_id(), new_id()
+    loop.run(loop.event(account, 2), loop.event(account, 1), loop.event(account, 2))
+    loop.run(loop.event(other, 2))
+    loop.run(loop.event(other, 1), loop.event(other, 2))
+    assert (loop.trail(account), loop.trail(other)) == ("1,2,", "1,2,")
+    assert loop.one(select(func.count()).select_from(inbox.PARKED)) == 0
+
+
+def test_many_that_waited_go_on_in_order_and_stop_at_the_next_gap(loop: Driver) -> None:
+    accounts = [new_id() for _ in range(3)]
+    late = range(2, 400)
+    loop.run(*[loop.event(account, sequence) for account in accounts for sequence in late if sequence != 300])
+    loop.run(*[loop.event(account, 1) for account in accounts])
+    for account in accounts:
+        assert loop.trail(account) == "".join(f"{sequence}," for sequence in range(1, 300))
+        loop.run(loop.event(account, 300))
+        assert loop.trail(account) == "".join(f"{sequence}," for sequence in range(1, 400))
+
+
+def test_discarding_what_was_handled_after_all_passes_nothing_over(loop: Driver) -> None:
+    account = new_id()
+    loop.run(loop.event(account, 1, amount=13))
+    [letter] = loop.letters()
+    loop.on.poison.clear()
+    loop.run(loop.event(account, 1, amount=13))  # delivered again, and well now
+    loop.run(loop.command(platform.DiscardDeadLetter(letter=letter.id, reason="it is done")))
+    loop.run(loop.event(account, 2))
+    assert loop.trail(account) == "1,2,"
+    assert not loop.letters()
+
+
+def test_a_number_that_no_column_holds_is_that_messages_affair_alone(loop: Driver) -> None:
+    good, bad = new_id(), new_id()
+    replies = loop.run(
+        loop.command(Deposit(account=bad, amount=2**63)),
+        loop.command(Deposit(account=good, amount=1, note="total")),  # its select is what writes the one before
+    )
+    assert [reply["outcome"] for reply in replies] == ["failed", "done"]
+    assert (loop.balance(bad), loop.balance(good)) == (None, 1)
+    assert len(loop.letters()) == 1
+
+
+def test_an_infinite_number_is_refused_where_it_comes_in(loop: Driver) -> None:
+    payload = cloudevent.write(
+        Deposit(account=new_id(), amount=1), id="x", source="/tester", time=clock.now()
+    ).replace(b'"amount":1', b'"amount":1e999')  # fmt: skip
+    subject = subject_of(Deposit, "alice", "specimen")
+    arrival = loop.on.read(Received(subject, {"content-type": cloudevent.STRUCTURED}, payload))
+    [reply] = loop.run(arrival)
+    assert reply["refusal"]["field"] == "amount"
+
+
+def test_a_replay_that_the_store_says_no_to_leaves_no_letter_of_its_own(loop: Driver) -> None:
+    loop.run(loop.command(Deposit(account=new_id(), amount=1000)))
+    [letter] = loop.letters()
+    [reply] = loop.run(loop.command(platform.ReplayDeadLetter(letter=letter.id), "operator"))
+    assert reply["failure"]["dead_letter"] == letter.id
+    assert [kept.id for kept in loop.letters()] == [letter.id]
+
+
+def test_a_dead_letter_is_kept_whatever_its_headers_hold(loop: Driver) -> None:
+    arrival = loop.command(Deposit(account=new_id(), amount=2, note="poison"))
+    headers = {**arrival.received.headers, "x-odd": "nul \0 and half a pair \ud800"}
+    arrival.received = Received(arrival.received.subject, headers, arrival.received.payload)
+    loop.run(arrival)
+    [letter] = loop.letters()
+    assert letter.headers["x-odd"] == "nul \\0 and half a pair \\ud800"
+
+
+def test_a_dead_letter_can_be_looked_at_without_waiting_for_the_writer(loop: Driver) -> None:
+    loop.run(loop.command(Deposit(account=new_id(), amount=2, note="poison")))
+    [letter] = loop.letters()
+    with writing(loop.store) as connection:
+        dead_letters.find(connection, letter.id, lock=True)
+        with reading(loop.store) as reader:
+            found = dead_letters.find(reader, letter.id)
+    assert found is not None
+    assert found.error == letter.error
+
+
+def test_replaying_a_timer_leaves_the_one_that_was_set_since(loop: Driver) -> None:
+    account = new_id()
+    with writing(loop.store) as connection:
+        broken = timers.Timer("interest", account, clock.now(), {"ammount": 1})
+        timers.write(connection, {("interest", account): broken})
+    loop.run()
+    [letter] = loop.letters()
+    later = timers.Timer("interest", account, clock.now() + timedelta(hours=1), {"amount": 1})
+    with writing(loop.store) as connection:
+        timers.write(connection, {("interest", account): later})
+    loop.run(loop.command(platform.ReplayDeadLetter(letter=letter.id)))
+    assert loop.one(select(timers.TIMERS.c.due_at)) == later.due_at
+
+
+def test_a_full_disk_leaves_nothing_behind_and_blames_nobody(loop: Driver) -> None:
+    if loop.store.dialect.name != "sqlite":
+        pytest.skip("filling the disk of a PostgreSQL server would fill everybody's")
+    with loop.store.connect() as connection:
+        pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
+    commands = [loop.command(Deposit(account=new_id(), amount=2)) for _ in range(200)]
+
+    def shrink(connection: Any, *_: Any) -> None:
+        connection.execute(f"PRAGMA max_page_count = {pages + 6}")
+
+    event.listen(loop.store, "checkout", shrink)
+    with pytest.raises(Exception, match=r".*") as caught:
+        loop.run(*commands)
+    assert "full" in str(trouble_behind(caught.value))
+    assert (len(loop.sent()), len(loop.letters())) == (0, 0)
+    event.remove(loop.store, "checkout", shrink)
+    loop.store.dispose()
+    assert [reply["outcome"] for reply in loop.run(*commands)] == ["done"] * 200
+
+
+def test_a_statement_that_asks_too_much_is_not_the_stores_trouble(store: Engine) -> None:
+    too_many = select(specimen.accounts.c.id).where(specimen.accounts.c.id.in_([str(n) for n in range(300_000)]))
+    with pytest.raises(DBAPIError) as caught, reading(store) as connection:
+        connection.execute(too_many)
+    assert trouble_behind(caught.value) is None
+
+
+def test_any_number_of_aggregates_and_receivers_is_looked_up_at_once(store: Engine) -> None:
+    keys = [f"key-{n}" for n in range(2 * LOT + 1)]
+    with writing(store) as connection:
+        connection.execute(inbox.CURSORS.insert(), [{"key": key, "sequence": 7} for key in keys[::LOT]])
+        found = inbox.cursors(connection, keys)
+        assert sum(found.values()) == 3 * 7
+        assert load(connection, specimen.ACCOUNTS, keys) == {}
