@@ -139,7 +139,8 @@ def import_people_survey(command: ImportPeopleSurvey, work: Work) -> Done | Refu
 @on.event(OrganisationChanged, loads=lambda event: [(ORGANISATIONS, event.organisation)])
 def organisation_told(event: OrganisationRegistered, work: Work) -> None:
     """Keeps our copy; rows that were waiting for such a name are looked at once the batch is through."""
-    work.put(ORGANISATIONS, event.organisation, organisation.as_told(event))
+    before = work.load(ORGANISATIONS, event.organisation)
+    work.put(ORGANISATIONS, event.organisation, organisation.as_told(event, before))
     work.set_timer(LINK, "all", due=work.now)
 
 

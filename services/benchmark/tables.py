@@ -96,6 +96,7 @@ organisations = _aggregate(
     "organisations",
     Column("slug", Key, nullable=False),
     Column("name", Text, nullable=False),
+    Column("first_name", Text, nullable=False),
     Column("abbreviation", Text),
     Column("type", Key, nullable=False),
     Column("region", Key),

@@ -8,9 +8,15 @@ from services.benchmark.domain.organisation import Organisation, Row, plain_name
 from services.benchmark.domain.scores import Submission
 
 
-def known(id_: str, name: str, abbreviation: str | None = None) -> Organisation:
+def known(id_: str, name: str, abbreviation: str | None = None, first_name: str | None = None) -> Organisation:
     return Organisation(
-        id=id_, slug=id_, name=name, abbreviation=abbreviation, type="executive-agency", region="Scotland"
+        id=id_,
+        slug=id_,
+        name=name,
+        first_name=first_name or name,
+        abbreviation=abbreviation,
+        type="executive-agency",
+        region="Scotland",
     )
 
 
@@ -33,6 +39,11 @@ def test_a_name_is_the_same_however_it_is_punctuated(one: str, other: str) -> No
 
 def test_a_row_is_linked_to_the_one_organisation_of_its_name() -> None:
     assert organisation.links([row("r", "HM Treasury")], [known("hmt", "HM Treasury")]) == {"r": "hmt"}
+
+
+def test_an_organisation_that_took_another_name_does_not_take_the_row_of_that_name() -> None:
+    renamed = known("acme", "Acas", first_name="Acme Charity")
+    assert organisation.links([row("r", "Acas")], [renamed]) == {}
 
 
 def test_an_abbreviation_alone_proves_nothing() -> None:

@@ -14,11 +14,12 @@ from shared.refusal import Refusal
 
 
 class Organisation(BaseModel, frozen=True):
-    """Our own copy of what is needed of an organisation."""
+    """Our own copy of what is needed of an organisation. ``first_name`` is what it was called when it was registered."""
 
     id: str
     slug: str
     name: str
+    first_name: str
     abbreviation: str | None
     type: OrganisationType
     region: Region | None
@@ -33,12 +34,13 @@ class Row(BaseModel, frozen=True):
     organisation: str | None
 
 
-def as_told(event: OrganisationRegistered) -> Organisation:
+def as_told(event: OrganisationRegistered, before: Organisation | None) -> Organisation:
     """The copy that an event of membership makes."""
     return Organisation(
         id=event.organisation,
         slug=event.slug,
         name=event.name,
+        first_name=before.first_name if before else event.name,
         abbreviation=event.abbreviation,
         type=event.type,
         region=event.region,
@@ -68,19 +70,25 @@ def plain_name(name: str) -> str:
 def links(rows: Sequence[Row], organisations: Sequence[Organisation]) -> Mapping[str, str]:
     """Which organisation each unlinked row of one round is: id of the row → organisation id, only where it is certain.
 
-    Certain is the same name, borne by one organisation and one row, and an organisation that no row has yet. An
-    abbreviation proves nothing (NRS is the National Records of Scotland, and the Nuclear Restoration Services too),
+    Certain is the same name, borne by one organisation and one row, and an organisation that no row has yet. It must
+    be the name the organisation was registered with: whoever lists an organisation may rename it later, and would
+    else take the row, and the scores, of any body whose name it gives itself. An abbreviation proves nothing (NRS is the National Records of Scotland, and the Nuclear Restoration Services too),
     and a wrong link would show one organisation's scores to another's steward.
     """
     taken = {row.organisation for row in rows}
     bearers = Counter(plain_name(organisation.name) for organisation in organisations)
     named = Counter(plain_name(row.name) for row in rows if row.name)
-    by_name = {plain_name(organisation.name): organisation.id for organisation in organisations}
+    by_name = {
+        plain_name(organisation.name): organisation.id
+        for organisation in organisations
+        if plain_name(organisation.name) == plain_name(organisation.first_name)
+    }
     found = {}
     for row in rows:
         name = plain_name(row.name or "")
-        if row.organisation is None and bearers[name] == named[name] == 1 and by_name[name] not in taken:
-            found[row.id] = by_name[name]
+        bearer = by_name.get(name)
+        if row.organisation is None and bearer and bearers[name] == named[name] == 1 and bearer not in taken:
+            found[row.id] = bearer
     return found
 
 

@@ -29,6 +29,7 @@ def upgrade() -> None:
         sa.Column("sequence", sa.Integer(), nullable=False),
         sa.Column("slug", shared.database.Key, nullable=False),
         sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("first_name", sa.Text(), nullable=False),
         sa.Column("abbreviation", sa.Text(), nullable=True),
         sa.Column("type", shared.database.Key, nullable=False),
         sa.Column("region", shared.database.Key, nullable=True),
