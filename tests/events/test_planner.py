@@ -7,7 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.events.domain.planner import Choice, Problem, Solution, solve
+from services.events.domain.planner import Choice, Pace, Problem, Solution, solve
+
+PACES = [Pace(), Pace(warm_up=1, critical_at_first=1, critical=2, at_once=1), Pace(2, 2, 3, 2)]
+"""The usual one takes a small problem at one gulp; the small ones have it go every way that a large one goes."""
 
 
 def plainly(problem: Problem) -> tuple[Choice, Choice | None] | None:
@@ -73,9 +76,9 @@ def drawn(seed: int, networks: int, venues: int, meetings: int, regions: int) ->
 
 
 @settings(max_examples=400, deadline=None)
-@given(problems())
-def test_the_choice_is_the_one_that_trying_them_all_finds(problem: Problem) -> None:
-    found = solve(problem)
+@given(problems(), st.sampled_from(PACES))
+def test_the_choice_is_the_one_that_trying_them_all_finds(problem: Problem, pace: Pace) -> None:
+    found = solve(problem, pace=pace)
     assert (found and (found.best, found.runner_up)) == plainly(problem)
     if found:
         assert found.optimal
@@ -83,19 +86,21 @@ def test_the_choice_is_the_one_that_trying_them_all_finds(problem: Problem) -> N
 
 
 @settings(max_examples=100, deadline=None)
-@given(problems(figures=20_000))
-def test_large_figures_do_not_run_over(problem: Problem) -> None:
-    found = solve(problem)
+@given(problems(figures=20_000), st.sampled_from(PACES))
+def test_large_figures_do_not_run_over(problem: Problem, pace: Pace) -> None:
+    found = solve(problem, pace=pace)
     assert (found and (found.best, found.runner_up)) == plainly(problem)
 
 
 @pytest.mark.parametrize("meetings", [1, 2, 3])
 @pytest.mark.parametrize("seed", range(4))
-def test_pruning_by_critical_networks_loses_nothing(seed: int, meetings: int) -> None:
+def test_pruning_loses_nothing(seed: int, meetings: int) -> None:
     problem = drawn(seed, networks=40, venues=24 if meetings < 3 else 18, meetings=meetings, regions=6)
-    found = solve(problem)
-    assert found
-    assert (found.best, found.runner_up) == plainly(problem)
+    expected = plainly(problem)
+    for pace in PACES:
+        found = solve(problem, pace=pace)
+        assert found
+        assert (found.best, found.runner_up) == expected
 
 
 def test_the_worst_off_network_comes_before_the_sum_of_all() -> None:
@@ -131,7 +136,7 @@ def test_no_choice_is_said_when_no_order_keeps_the_rules() -> None:
 def test_a_search_that_stops_early_states_a_bound_that_holds() -> None:
     problem = drawn(2, networks=60, venues=20, meetings=4, regions=8)
     optimum = solve(problem)
-    stopped = solve(problem, effort=1)
+    stopped = solve(problem, effort=1, pace=Pace(warm_up=1))
     assert optimum
     assert stopped
     assert not stopped.optimal
@@ -141,3 +146,8 @@ def test_a_search_that_stops_early_states_a_bound_that_holds() -> None:
 def test_the_same_problem_gives_the_same_answer() -> None:
     problem = drawn(3, networks=50, venues=20, meetings=3, regions=8)
     assert solve(problem) == solve(problem)
+
+
+def test_no_pace_changes_what_is_found() -> None:
+    problem = drawn(4, networks=80, venues=16, meetings=4, regions=9)
+    assert len({solve(problem, pace=pace) for pace in PACES}) == 1

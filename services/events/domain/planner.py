@@ -23,18 +23,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 EFFORT = 20_000_000_000
-"""Figures added and compared before the search stops and states its bound: some ten to thirty seconds. Counted, not
-timed, so that a replay stops in the same place."""
+"""Figures added and compared before the search stops and states its bound: less than a minute. Counted, not timed, so
+that a replay stops in the same place."""
 SORTING = 10
 """What sorting a figure costs, in additions."""
-CRITICAL_AT_FIRST = 16
-"""Critical networks tried on all right halves at once, and learnt at a time."""
-CRITICAL_NETWORKS = 64
-"""Critical networks in all: the rest are tried on what is left."""
-WARM_UP = 64
-"""Halves on either side that are tried with one another before all else."""
-AT_ONCE = 4_096
-"""Sets whose totals of all networks are in memory together."""
 UNLIMITED = np.iinfo(np.int64).max
 
 Ints = NDArray[np.integer[Any]]
@@ -54,6 +46,22 @@ class Problem(NamedTuple):
     """V × V, symmetric: how many places two venues must lie apart in the row of meetings, 0 if it does not matter."""
     allowed: Bools
     """V × K: whether a venue may be taken for a meeting, as far as past meetings are concerned."""
+
+
+class Pace(NamedTuple):
+    """How the search goes about it. No pace changes what it finds, only how long that takes."""
+
+    warm_up: int = 64
+    """Halves on either side that are tried with one another before all else."""
+    critical_at_first: int = 16
+    """Critical networks tried on all right halves at once, and learnt at a time."""
+    critical: int = 64
+    """Critical networks in all: the rest are tried on what is left."""
+    at_once: int = 4_096
+    """Sets whose totals of all networks are in memory together."""
+
+
+USUAL_PACE = Pace()
 
 
 class Choice(NamedTuple):
@@ -86,12 +94,12 @@ class _Found(NamedTuple):
         return int.from_bytes(self.totals[:4], "big")
 
 
-def solve(problem: Problem, effort: int = EFFORT) -> Solution | None:
+def solve(problem: Problem, effort: int = EFFORT, pace: Pace = USUAL_PACE) -> Solution | None:
     """The leximin-best venues, or ``None`` if no choice keeps the rules."""
     first = any_choice(problem)
     if first is None:
         return None
-    search = _Search(problem, np.array([sorted(first)]))
+    search = _Search(problem, pace, np.array([sorted(first)]))
     open_bound = None
     for left, bound in search.left_halves():
         if bound > search.threshold:
@@ -103,14 +111,16 @@ def solve(problem: Problem, effort: int = EFFORT) -> Solution | None:
     search.keep_waiting()
     best, *others = (_in_order(problem, found.venues) for found in search.found)
     bound = best.worst if open_bound is None else min(best.worst, max(open_bound, search.floor))
-    return Solution(best, others[0] if others else None, bound, optimal=open_bound is None)
+    proven = open_bound is None or open_bound > search.found[0].worst
+    return Solution(best, others[0] if others else None, bound, optimal=proven)
 
 
 class _Search:
     """The best two sets found so far, and the tables that make looking for better ones quick."""
 
-    def __init__(self, problem: Problem, first: Ints) -> None:
+    def __init__(self, problem: Problem, pace: Pace, first: Ints) -> None:
         self.problem = problem
+        self.pace = pace
         meetings = problem.allowed.shape[1]
         differs = (problem.minutes != problem.minutes[:, :1]).any(axis=1)
         constant = problem.burden[~differs] + meetings * problem.minutes[~differs, 0]
@@ -142,7 +152,8 @@ class _Search:
         """Left halves, each with a bound on the highest total of all its sets; the lowest bound first."""
         left, right = self._bounds(self.left, self.right), self._bounds(self.right, self.left)
         by_bound = np.argsort(left, kind="stable")
-        self._try_together(self.left[by_bound[:WARM_UP]], self.right[np.argsort(right, kind="stable")[:WARM_UP]])
+        first = slice(self.pace.warm_up)
+        self._try_together(self.left[by_bound[first]], self.right[np.argsort(right, kind="stable")[first]])
         for place in by_bound:
             yield self.left[place], int(left[place])
 
@@ -151,10 +162,10 @@ class _Search:
         start = int(np.searchsorted(self.right[:, 0], left[-1])) if self.right.shape[1] else 0
         right = self.right[start:]
         can = ~self.never[left].any(axis=0)[self._right_across[:, start:]].any(axis=0)
-        self.effort += len(right) * CRITICAL_AT_FIRST
+        self.effort += len(right) * self.pace.critical_at_first
         if self.bar is not None and self._critical:
             so_far = self.burden[self._critical] + self.to_venue[left][:, self._critical].sum(axis=0, dtype=np.int32)
-            can &= ~self._above_bar(self.bar, so_far[:CRITICAL_AT_FIRST], slice(start, None))
+            can &= ~self._above_bar(self.bar, so_far[: self.pace.critical_at_first], slice(start, None))
             rest = np.flatnonzero(can)
             can[rest] = ~self._above_bar(self.bar, so_far, start + rest)
         if can.any():
@@ -164,12 +175,12 @@ class _Search:
         """Takes over those of the sets in waiting that are among the best two."""
         waiting, self._waiting = self._waiting, []
         if waiting:
-            for sets in _parts(np.vstack(waiting)):
+            for sets in self._parts(np.vstack(waiting)):
                 self._keep(sets)
 
     def _wait(self, left: Ints, right: Ints) -> None:
         self._waiting.append(np.hstack([np.broadcast_to(left, (len(right), len(left))), right]))
-        if sum(map(len, self._waiting)) >= AT_ONCE:
+        if sum(map(len, self._waiting)) >= self.pace.at_once:
             self.keep_waiting()
 
     def _try_together(self, left: Ints, right: Ints) -> None:
@@ -191,8 +202,11 @@ class _Search:
         """For each half, no set it is part of has a lower highest total than this."""
         if not len(halves) or not len(others):
             return np.empty(0, dtype=np.int64)
-        least = np.min([self._sums(part).min(axis=0) for part in _parts(others)], axis=0) + self.burden
-        return np.concatenate([(self._sums(part) + least).max(axis=1) for part in _parts(halves)])
+        least = np.min([self._sums(part).min(axis=0) for part in self._parts(others)], axis=0) + self.burden
+        return np.concatenate([(self._sums(part) + least).max(axis=1) for part in self._parts(halves)])
+
+    def _parts(self, sets: Ints) -> Iterator[Ints]:
+        return (sets[start : start + self.pace.at_once] for start in range(0, len(sets), self.pace.at_once))
 
     def _sums(self, sets: Ints) -> Ints:
         """Minutes of each network (columns) to all venues of each set (rows)."""
@@ -220,7 +234,7 @@ class _Search:
             left = left[left != best]
         if len(self.found) == 2:
             self.bar = np.frombuffer(self.found[1].totals, dtype=">u4").astype(self.burden.dtype)
-            if len(self._critical) < CRITICAL_NETWORKS:
+            if len(self._critical) < self.pace.critical:
                 self._learn(self.bar, every)
 
     def _above_bar(self, bar: Ints, so_far: Ints, right: Ints | slice) -> Bools:
@@ -234,7 +248,7 @@ class _Search:
 
     def _learn(self, bar: Ints, totals: Ints) -> None:
         """Adds the networks by which the most of these sets are above the bar, one after the other, to the critical."""
-        wanted = min(len(self._critical) + CRITICAL_AT_FIRST, CRITICAL_NETWORKS)
+        wanted = min(len(self._critical) + self.pace.critical_at_first, self.pace.critical)
         critical = list(self._critical)
         for height in bar:
             above = totals > height
@@ -263,10 +277,6 @@ def _above(totals: Ints, bar: Ints) -> Bools:
     height = bar[: totals.shape[1]]
     first = (totals != height).argmax(axis=1)
     return np.asarray(totals[np.arange(len(totals)), first] > height[first])
-
-
-def _parts(sets: Ints) -> Iterator[Ints]:
-    return (sets[start : start + AT_ONCE] for start in range(0, len(sets), AT_ONCE))
 
 
 def _least(rows: Ints, among: Ints) -> Ints:
