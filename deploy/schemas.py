@@ -58,7 +58,8 @@ def all_contracts() -> list[type[Message]]:
 def address(contract: type[Message]) -> str:
     """The subject with its variable tokens in braces: ``membership.v1.event.network-registered.{aggregate}``."""
     key, _ = KEYS[contract.wire.kind]
-    return subject_of(contract, f"{{{key}}}", "{service}" if contract.wire.owner == "platform" else None)
+    service = "{service}" if contract.wire.owner == "platform" else None
+    return subject_of(contract, f"{{{key}}}", service, topic="{topic}")
 
 
 # ---- JSON Schema ---------------------------------------------------------------------------------------------------
@@ -216,6 +217,8 @@ def _channel(contract: type[Message]) -> Schema:
     parameters: Schema = {key: {"description": meaning}}
     if "{service}" in address(contract):
         parameters["service"] = {"description": "the service that is meant", "enum": list(SERVICES)}
+    if "{topic}" in address(contract):
+        parameters["topic"] = {"description": "what it is about, one of the subscriber's topics"}
     channel: Schema = {
         "address": address(contract),
         "description": inspect.getdoc(contract) or "",

@@ -132,16 +132,18 @@ class Delivery(Message):
     of_kind: ClassVar[Kind] = "delivery"
 
 
-def subject_of(contract: type[Message], key: str, service: str | None = None) -> str:
+def subject_of(contract: type[Message], key: str, service: str | None = None, *, topic: str = "*") -> str:
     """The NATS subject of a message: ``key`` is the principal, or for an event the id of its aggregate.
 
     Pass ``"*"`` for the subscription to all of them. Contracts of the owner ``platform`` are heard by every service:
-    ``service`` says which one is meant.
+    ``service`` says which one is meant. A delivery to the subscriber ``key`` ends in its ``topic``.
     """
     if contract.wire.kind == "inbound":
         return f"inbound.{MAJOR}.{key}.{contract.wire.name}"
     if contract.wire.kind == "inbound-refused":
         return f"inbound-refused.{MAJOR}.{key}"
+    if contract.wire.kind == "delivery":
+        return f"{contract.wire.owner}.{MAJOR}.delivery.{key}.{topic}"
     owner = service or ("*" if contract.wire.owner == "platform" else contract.wire.owner)
     return f"{owner}.{MAJOR}.{contract.wire.kind}.{contract.wire.name}.{key}"
 

@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 from pydantic import BaseModel, Field, model_validator
 
 from shared.contracts.membership import Region
-from shared.contracts.message import MAJOR, Command, Delivery, Event, Id, Moment, Principal, Query, Role
+from shared.contracts.message import Command, Delivery, Event, Id, Moment, Principal, Query, Role, subject_of
 
 Topic = Literal["membership", "steering", "decisions", "meetings", "benchmark"]
 Channel = Literal["nats"]
@@ -22,7 +22,7 @@ DeliveryState = Literal["waiting", "published"]
 
 def delivery_subject(subscriber: str, topic: str) -> str:
     """Where a subscriber receives what it is told about a topic. Pass ``"*"`` for the subscription to all of them."""
-    return f"notifications.{MAJOR}.delivery.{subscriber}.{topic}"
+    return subject_of(Notice, subscriber, topic=topic)
 
 
 # Subscriptions ------------------------------------------------------------------------------------------------------
