@@ -1,7 +1,7 @@
 """Connections to NATS, for services and tools alike: credentials, own inbox, endless reconnect, and errors said aloud.
 
-A service gets its connection through FastStream (``ServiceBroker``), a tool through ``connect``; both are the same
-``Connection``.
+A service gets its connection through FastStream (``shared/service_broker.py``), a tool through ``connect``; both are
+the same ``Connection``.
 """
 
 import asyncio
@@ -13,10 +13,8 @@ import sysconfig
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import structlog
-from faststream.nats import NatsBroker
 from nats import errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
@@ -265,21 +263,3 @@ async def request(
         answer.cancel()
         forbidden.cancel()
         await asyncio.gather(answer, forbidden, return_exceptions=True)
-
-
-class ServiceBroker(NatsBroker):
-    """FastStream's broker on a ``Connection``, so that a service connects as everything else does.
-
-    FastStream's own connection gives up at the first start when there is no server, and raises errors from a callback,
-    which ends the client's attempts to reconnect without a word.
-    """
-
-    def __init__(self, urls: Sequence[str], creds: Path, **options: Any) -> None:
-        super().__init__(list(urls), apply_types=False, **options)
-        self._urls = tuple(urls)
-        self._creds = creds
-
-    async def _connect(self) -> Connection:
-        connection = await connect(self._urls, self._creds)
-        self.config.connect(connection)
-        return connection

@@ -21,7 +21,6 @@ from sqlalchemy import Connection, Engine
 
 from shared import clock, dead_letters, inbox, outbox
 from shared.broker import Connection as Nats
-from shared.broker import ServiceBroker
 from shared.consumer import Consumer, acknowledge, place_of
 from shared.contracts import cloudevent
 from shared.contracts.message import MAJOR, Query
@@ -45,6 +44,7 @@ from shared.migration import upgrade
 from shared.reconcile import reconcile
 from shared.refusal import Refusal
 from shared.relay import Relay
+from shared.service_broker import ServiceBroker
 from shared.settings import Settings
 from shared.streams import durables, platform_streams
 from shared.streams import reconcile as reconcile_streams

@@ -14,7 +14,6 @@ from shared.broker import (
     BrokerError,
     NobodyAnswers,
     NotPermitted,
-    ServiceBroker,
     TimedOut,
     TooLarge,
     Unreachable,
@@ -22,6 +21,7 @@ from shared.broker import (
     principal_of,
     request,
 )
+from shared.service_broker import ServiceBroker
 from shared.testing.nats import NatsServer
 
 
