@@ -8,7 +8,7 @@ ARGS ?=
 
 CODE := services shared deploy tests
 
-.PHONY: help install run test lint format contracts lock node clean
+.PHONY: help install run test bench lint format contracts lock node clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -33,6 +33,9 @@ run: install ## set up, then show the whole platform at work (concord demo)
 test: install ## run every test; those that need Node are skipped where it is missing
 	@$(MAKE) --no-print-directory node || echo "The packages for Node could not be installed: the tests that need them are skipped." >&2
 	@$(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile $(ARGS)
+
+bench: install ## measure it beside raw JetStream and a plain version (ARGS="--rounds 1 --only SQLite")
+	@$(BIN)/python -m tests.performance.bench $(ARGS)
 
 lint: install ## style, types, import walls
 	$(BIN)/ruff check $(CODE)
