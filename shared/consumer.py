@@ -20,6 +20,10 @@ EXPIRES = 30
 HEARTBEAT = 5
 """Seconds of silence after which the server says that it is still there; after twice that we ask anew."""
 
+QUIET = 0.25
+LAST_WORDS = 2.0
+"""Seconds: one who leaves listens until nothing has come for the first, and for the second at most."""
+
 log = structlog.get_logger()
 
 
@@ -44,20 +48,22 @@ class Consumer:
         self._subscription: Subscription | None = None
         self._wanted = 0
         self._heard = 0.0
+        self._reconnects = 0
         self._needs_restoring = False
         self._change = asyncio.Event()
 
     async def run(self) -> None:
         """Pulls until cancelled."""
-        loop = asyncio.get_running_loop()
         try:
             while True:
                 if self._needs_restoring:
                     await self._restore()
                     self._needs_restoring = False
-                if self._subscription is None or loop.time() - self._heard > 2 * HEARTBEAT:
+                if self._must_begin_anew():
                     await self._begin_anew()
                 await self._room()
+                if self._wanted == 0:  # nothing was asked, so silence meant nothing
+                    self._heard = asyncio.get_running_loop().time()
                 while self._wanted <= REQUESTED_AT_ONCE:
                     await self._request()
                 self._change.clear()
@@ -67,14 +73,35 @@ class Consumer:
                 except TimeoutError:
                     continue
         finally:
-            if self._subscription is not None and not self._nc.is_closed:
-                await self._subscription.unsubscribe()
+            if self._subscription is not None and self._nc.is_connected:
+                await self._run_out()
+                await self._subscription.drain()
+
+    async def _run_out(self) -> None:
+        """Takes in what was asked for and is on its way: the server would only send it again much later."""
+        before = -1
+        give_up_at = asyncio.get_running_loop().time() + LAST_WORDS
+        while 0 < self._wanted != before and asyncio.get_running_loop().time() < give_up_at:
+            before = self._wanted
+            await asyncio.sleep(QUIET)
+
+    def _must_begin_anew(self) -> bool:
+        if self._subscription is None:
+            return True
+        if not self._nc.is_connected:
+            return False
+        if self._nc.stats["reconnects"] != self._reconnects:
+            return True  # with the old connection the server forgot what we asked for
+        silent = asyncio.get_running_loop().time() - self._heard > 2 * HEARTBEAT
+        if silent:
+            log.warning("no heartbeat from the server; asking anew", durable=self._name)
+        return silent
 
     async def _begin_anew(self) -> None:
         """A new inbox: what an old request may still bring is not counted against a new one."""
         if self._subscription is not None:
-            log.warning("no heartbeat from the server; asking anew", durable=self._name)
             await self._subscription.unsubscribe()
+        self._reconnects = self._nc.stats["reconnects"]
         self._inbox = self._nc.new_inbox()
         self._wanted = 0
         self._heard = asyncio.get_running_loop().time()
