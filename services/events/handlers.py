@@ -104,8 +104,8 @@ def plan_meetings(command: PlanMeetings, work: Work) -> Done | Refusal:
 )
 def meetings_planned(outcome: TaskOutcome, work: Work) -> None:
     state = work.load(PLANS, outcome.key)
-    if state is None or state.state != "in-hand":
-        return
+    if state is None:
+        raise LookupError(f"{outcome.task} was done for {outcome.key}, which is no plan")
     if outcome.error is not None:
         work.save(PLANS, state.id, plan.finish(state, outcome.error))
         return
@@ -147,6 +147,8 @@ def book_meeting(command: BookMeeting, work: Work) -> Done | Refusal:
 @on.command(CancelMeeting, loads=lambda command: [(MEETINGS, command.meeting)])
 def cancel_meeting(command: CancelMeeting, work: Work) -> Done | Refusal:
     state = work.load(MEETINGS, command.meeting)
+    if state is not None:
+        work.load(NETWORKS, state.umbrella)  # locked: the next meeting is booked before or after this one is cancelled
     return work.save(MEETINGS, command.meeting, meeting.cancel(state, command, work.now))
 
 

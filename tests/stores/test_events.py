@@ -385,7 +385,7 @@ def test_the_next_plan_follows_what_was_booked_and_the_one_before_it_falls(servi
 
 def test_of_rival_plans_one_is_booked_however_many_ask_at_once(service: Service) -> None:
     service.country()
-    plans = [service.planned() for _ in range(4)]
+    plans = [service.planned(notice_days=days) for days in (42, 52, 62, 72)]  # each on a day of its own
     with ThreadPoolExecutor(4) as pool:
         replies = list(pool.map(lambda plan: service.send(BookMeeting(plan=plan, number=1)), plans))
     assert sorted(reply["outcome"] for reply in replies) == ["done", "refused", "refused", "refused"]
