@@ -36,13 +36,17 @@ REMEMBERED = ("inbox", "outbox", "sqlite_sequence", "counters", "leases")
 """Tables of the loop that may say that a message was seen and its publisher told; everything else is an effect."""
 
 DATA: dict[type[Message], dict[str, Any]] = {
-    RegisterNetwork: {"name": "Leeds staff network", "reach": "local"},
+    RegisterOrganisation: {"key": "leeds-partners", "name": "Leeds Partners", "type": "charity"},
     FindOrganisation: {"words": "Leeds"},
     OrganisationListed: {"organisation": {"key": "leeds", "name": "Leeds City Council", "format": "council"}},
 }
-SENDER: dict[type[Message], str] = {RegisterNetwork: "alice", FindOrganisation: "alice", OrganisationListed: "register"}
+SENDER: dict[type[Message], str] = {
+    RegisterOrganisation: "operator",
+    FindOrganisation: "alice",
+    OrganisationListed: "register",
+}
 NAME: dict[type[Message], tuple[str, ...]] = {
-    RegisterNetwork: ("name",),
+    RegisterOrganisation: ("name",),
     FindOrganisation: ("words",),
     OrganisationListed: ("organisation", "name"),
 }
@@ -309,8 +313,10 @@ async def test_an_unknown_field_is_named_with_the_one_that_was_probably_meant(
 @every_way
 async def test_a_missing_field_is_named(mail: Mail, contract: type[Message]) -> None:
     refusal = await mail.refused(contract, envelope(contract, data={}))
-    assert (refusal.code, refusal.field) == ("invalid-fields", NAME[contract][0])
-    assert f"the field {NAME[contract][0]} is missing" in refusal.sentence
+    problems = {problem["field"]: problem["problem"] for problem in refusal.data["problems"]}
+    assert refusal.code == "invalid-fields"
+    assert problems[NAME[contract][0]] == "is missing"
+    assert f"the field {refusal.field} is missing" in refusal.sentence
 
 
 @every_way
@@ -425,7 +431,7 @@ async def test_a_service_answers_only_to_an_inbox_of_the_sender(mail: Mail, stac
     for listener, subject in (("bob", "_INBOX.bob.x"), ("register", "inbound-refused.v1.register")):
         heard.append(await mail.people.connection(listener).subscribe(subject))
     alice = mail.people.connection("alice")
-    bad, question = envelope(RegisterNetwork, data={}), envelope(FindOrganisation)
+    bad, question = envelope(FindOrganisation, type=RegisterNetwork.wire.type, data={}), envelope(FindOrganisation)
     log = stack.directory / "logs" / "membership.log"
     said_before = log.read_text().count("not the sender's own")
     for message, contract in ((bad, RegisterNetwork), (question, FindOrganisation)):
@@ -469,3 +475,24 @@ async def test_a_file_with_two_bad_lines_is_refused_whole_and_both_are_named(
     assert (ran.returncode, ran.stdout) == (3, "")
     for where, said in problems:
         assert any(where in line and said in line for line in ran.stderr.splitlines()), ran.stderr
+
+
+# ---- and with nothing wrong ----------------------------------------------------------------------------------------
+
+
+async def test_the_same_messages_with_nothing_wrong_are_taken(everybody: People) -> None:
+    async def found(words: str) -> bool:
+        message = json.dumps(with_name(FindOrganisation, words)).encode()
+        reply = await everybody.send_bytes("alice", subject_of(FindOrganisation, "alice"), message, STRUCTURED_HEADERS)
+        assert reply.answer is not None, reply
+        return bool(reply.answer["matches"])
+
+    assert not await found("Leeds Partners")
+    command = json.dumps(envelope(RegisterOrganisation)).encode()
+    subject = subject_of(RegisterOrganisation, "operator")
+    assert (await everybody.send_bytes("operator", subject, command, STRUCTURED_HEADERS)).outcome == "done"
+    assert await found("Leeds Partners")
+
+    inbound = json.dumps(envelope(OrganisationListed)).encode()
+    await everybody.publish_bytes("register", subject_of(OrganisationListed, "register"), inbound, STRUCTURED_HEADERS)
+    await everybody.until("what was published is taken in", lambda: found("Leeds City Council"))
