@@ -75,7 +75,7 @@ class Consumer:
         finally:
             if self._subscription is not None and self._nc.is_connected:
                 await self._run_out()
-                await self._subscription.drain()
+                await self._subscription.drain()  # type: ignore[no-untyped-call]  # the client leaves it untyped
 
     async def _run_out(self) -> None:
         """Takes in what was asked for and is on its way: the server would only send it again much later."""

@@ -33,6 +33,9 @@ from shared.unit_of_work import Batch, NotWritten, Work, new_id
 BATCH_SIZE = 500
 """Messages one transaction takes at most."""
 
+MOST_WAITING = 20
+"""Full batches that may wait before another command is refused: what cannot be done in time need not be kept."""
+
 LONGEST_PAUSE = 1.0
 """Seconds between two looks at the timers: the wall clock may be stepped, so no sleep is longer."""
 
@@ -44,6 +47,10 @@ INBOUND_REFUSED_STREAM = "INBOUND-REFUSED"
 log = structlog.get_logger()
 
 T = TypeVar("T")
+
+
+class LoopEnded(Exception):
+    """A call came too late: the loop has stopped or broken down."""
 
 
 @dataclass(slots=True)
@@ -76,6 +83,8 @@ class Loop:
         self._batch_size = batch_size
         self._arrivals: deque[Arrival] = deque()
         self._calls: deque[Call] = deque()
+        self._in_hand: list[Call] = []
+        self._ended = False
         self._woken = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
@@ -95,6 +104,11 @@ class Loop:
                 arrival.settle(_reply(arrival.problem))
                 self.on_settled()
             return
+        if arrival.kind == "command" and len(self._arrivals) >= MOST_WAITING * self._batch_size:
+            if arrival.settle:
+                arrival.settle(_reply(_overloaded(arrival, self._surface.service)))
+                self.on_settled()
+            return
         self._arrivals.append(arrival)
         if len(self._arrivals) >= 4 * self._batch_size:
             self._room.clear()
@@ -111,6 +125,8 @@ class Loop:
 
     async def call(self, function: Callable[[Connection], T]) -> T:
         """Runs a function of the engine's own in the next transaction; its result once that is committed."""
+        if self._ended:
+            raise LoopEnded("the loop has ended; nothing is committed any more")
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._calls.append(Call(function, future))
         self._woken.set()
@@ -119,11 +135,20 @@ class Loop:
     # ---- the loop ----------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Runs until ``stop``; leaves nothing half-done."""
+        """Runs until ``stop``; leaves nothing half-done, and nobody waiting."""
+        try:
+            await self._run()
+        finally:
+            self._ended = True
+            for call in (*self._in_hand, *self._calls):
+                if not call.future.done():
+                    call.future.set_exception(LoopEnded("the loop ended before this was committed"))
+
+    async def _run(self) -> None:
         while True:
             await self._wait()
             arrivals = [self._arrivals.popleft() for _ in range(min(len(self._arrivals), self._batch_size))]
-            calls = [self._calls.popleft() for _ in range(len(self._calls))]
+            calls = self._in_hand = [self._calls.popleft() for _ in range(len(self._calls))]
             if len(self._arrivals) < 2 * self._batch_size:
                 self._room.set()
             if not (arrivals or calls or self._timers_are_due()):
@@ -520,6 +545,14 @@ def _as_exception(arrival: Arrival) -> Exception:
     if isinstance(arrival.problem, Exception):
         return arrival.problem
     return LookupError(f"nothing handles the {arrival.kind} {arrival.name}")
+
+
+def _overloaded(arrival: Arrival, service: str) -> Refusal:
+    return Refusal(
+        code="overloaded",
+        sentence=f"{service} has more before it than it can do soon; {arrival.name} was not carried out. "
+        "Send it again in a while, with the same id.",
+    )
 
 
 def _id_used_before(arrival: Arrival) -> Refusal:

@@ -6,7 +6,7 @@ replicas. It is woken by the commit, and looks by itself after a start and when 
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Executor
 from datetime import timedelta
 from itertools import groupby
@@ -61,10 +61,14 @@ class NotConfirmed(Exception):
 
 
 def take_lease(connection: Connection, name: str, holder: str) -> bool:
-    """Takes or renews a lease; whether ``holder`` has it now."""
+    """Takes or renews a lease; whether ``holder`` has it now.
+
+    One that reaches further than any lease is free too: the clock was stepped back since it was taken.
+    """
     now = clock.now()
     upsert(connection, LEASES, [{"name": name, "holder": None, "held_until": None}], replace=False)
-    free = or_(LEASES.c.holder.is_(None), LEASES.c.holder == holder, LEASES.c.held_until < now)
+    lapsed = or_(LEASES.c.held_until < now, LEASES.c.held_until > now + 2 * LEASE)
+    free = or_(LEASES.c.holder.is_(None), LEASES.c.holder == holder, lapsed)
     mine = update(LEASES).where(LEASES.c.name == name, free).values(holder=holder, held_until=now + LEASE)
     return bool(connection.execute(mine).rowcount)
 
@@ -79,28 +83,43 @@ class Relay:
     """Publishes what the loop has committed."""
 
     def __init__(
-        self, nc: Client, loop: Loop, engine: Engine, reader: Executor, *, batch_size: int = BATCH_SIZE
+        self,
+        nc: Client,
+        loop: Loop,
+        engine: Engine,
+        reader: Executor,
+        restore: Callable[[], Awaitable[None]],
+        *,
+        batch_size: int = BATCH_SIZE,
     ) -> None:
         self._nc = nc
         self._loop = loop
         self._engine = engine
         self._reader = reader
+        self._restore = restore
         self._batch_size = batch_size
-        self._holder = str(uuid_utils.uuid7())
+        # A SQLite store has one process: the lease of one that was killed is its own, and not to be waited for.
+        self._holder = "the only process" if engine.dialect.name == "sqlite" else str(uuid_utils.uuid7())
         self._woken = asyncio.Event()
         self._marking: dict[int, None] = {}  # published, and on the way to being marked as sent
         self._marks: set[asyncio.Task[None]] = set()
-        self._lease_until = clock.now()
+        self._renew_at = 0.0
+        self._stopping = False
         self.trouble: str | None = None
 
     def wake(self) -> None:
         """Says that something was committed."""
         self._woken.set()
 
+    def stop(self) -> None:
+        """Asks the relay to end with the batch in hand."""
+        self._stopping = True
+        self._woken.set()
+
     async def run(self) -> None:
-        """Relays until cancelled."""
+        """Relays until ``stop``; then what was published is marked as sent, and the next one may relay."""
         attempt = 0
-        while True:
+        while not self._stopping:
             self._woken.clear()
             try:
                 idle = not await self._hold_lease() or not await self._relay_some()
@@ -110,31 +129,33 @@ class Relay:
                 self.trouble = f"events do not get out: {_said(error)}"
                 await asyncio.sleep(RETRY_PAUSES[min(attempt, len(RETRY_PAUSES) - 1)])
                 attempt += 1
+                if isinstance(error, errors.NoRespondersError):
+                    await self._restore()  # nobody takes it in: the stream may be gone, and may have no follower
                 continue
             if self.trouble is not None:
                 log.info("events get out again")
             self.trouble, attempt = None, 0
-            if idle:
+            if idle and not self._stopping:
                 try:
                     async with asyncio.timeout(LOOK_EVERY):
                         await self._woken.wait()
                 except TimeoutError:
                     continue
-
-    async def finish(self) -> None:
-        """Waits until what was published is marked as sent, and gives up the lease."""
         await asyncio.gather(*self._marks)
         await self._loop.call(lambda connection: drop_lease(connection, "relay", self._holder))
 
     async def _hold_lease(self) -> bool:
-        if self._lease_until - clock.now() < LEASE / 2:
-            held = await self._loop.call(lambda connection: take_lease(connection, "relay", self._holder))
-            if not held:
+        asked_at = asyncio.get_running_loop().time()  # from before the call, and by a clock that nobody steps
+        if asked_at >= self._renew_at:
+            if not await self._loop.call(lambda connection: take_lease(connection, "relay", self._holder)):
                 return False
-            self._lease_until = clock.now() + LEASE
+            self._renew_at = asked_at + LEASE.total_seconds() / 2
         return True
 
     async def _relay_some(self) -> bool:
+        for mark in [mark for mark in self._marks if mark.done()]:
+            self._marks.discard(mark)
+            mark.result()  # a store that cannot mark as sent would have everything sent again, and again
         if not self._nc.is_connected:
             raise NotConfirmed("not connected to NATS")  # the client would keep it, and send it a second time
         marking = set(self._marking)  # before the look: a mark that is committed meanwhile is not in what we see
@@ -153,9 +174,7 @@ class Relay:
     def _mark(self, positions: list[int]) -> None:
         """Marks as sent in a coming transaction, while the next batch is already on its way."""
         self._marking |= dict.fromkeys(positions)
-        mark = asyncio.create_task(self._mark_sent(positions))
-        self._marks.add(mark)
-        mark.add_done_callback(self._marks.discard)
+        self._marks.add(asyncio.create_task(self._mark_sent(positions)))
 
     async def _mark_sent(self, positions: list[int]) -> None:
         fault_point("before-mark-sent")
@@ -204,7 +223,7 @@ class Relay:
         fault_point("after-puback")
         told = json.loads(answer.data)
         if error := told.get("error"):
-            raise NotConfirmed(f"{stream}: {error.get('description')}", error.get("err_code"))
+            raise NotConfirmed(f"{stream}: {error.get('description')} ({row.subject})", error.get("err_code"))
 
 
 def _headers(row: Row[Any, Any, Any, Any, Any], stream: str, more: dict[str, str]) -> dict[str, str]:

@@ -37,7 +37,7 @@ from shared.contracts.platform import (
     ServiceHealth,
     ShowDeadLetter,
 )
-from shared.database import open_store, reading
+from shared.database import open_store, reading, trouble_behind
 from shared.identity import may_be_answered
 from shared.loop import Loop
 from shared.migration import upgrade
@@ -59,6 +59,12 @@ READERS = 4
 
 PRUNE_EVERY = timedelta(minutes=10)
 PRUNED_AT_ONCE = 5000
+
+MOST_QUERIES = 1000
+"""Queries that may be in hand before another is refused."""
+
+STORE_PAUSE = 1.0
+"""Seconds between two attempts to reach a store that is away when the service starts."""
 
 STOP_WITHIN = 5.0
 """Seconds a stopping service takes to finish what it has in hand, before it leaves the rest to redelivery."""
@@ -98,12 +104,15 @@ class Process:
         self._engine: Engine = open_store(settings.store, readers=READERS)
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="writer")
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="reader")
+        self._outbox_reader = ThreadPoolExecutor(1, thread_name_prefix="outbox")  # slow queries must not hold up events
         self._broker = ServiceBroker(settings.nats, settings.credentials, logger=None)
         self._app = FastStream(
             self._broker, logger=None, on_startup=[self._start], after_startup=[self._started], on_shutdown=[self._stop]
         )
         self._replies: list[tuple[str, bytes]] = []
         self._acks: list[str] = []
+        self._queries = 0
+        self._looping: asyncio.Task[None] | None = None
         self._background: list[asyncio.Task[Any]] = []
         self._in_hand: set[asyncio.Task[Any]] = set()
         self._failed = False
@@ -127,16 +136,14 @@ class Process:
     # ---- in and out ----------------------------------------------------------------------------------------------
 
     async def _start(self) -> None:
-        await asyncio.get_running_loop().run_in_executor(
-            self._writer, self._service.prepare_store, self._engine, self._service.name
-        )
+        await self._prepare_store()
         await self._broker.connect()
         nc = self._broker._connection  # FastStream hands it out to its own subscribers only
         if not isinstance(nc, Nats):
             raise TypeError(f"FastStream connected by itself: {nc!r}")
         self._nc = nc
         self._loop = Loop(self._surface, self._engine, self._writer, batch_size=self._settings.batch_size)
-        self._relay = Relay(nc, self._loop, self._engine, self._readers)
+        self._relay = Relay(nc, self._loop, self._engine, self._outbox_reader, self._declare)
         self._runner = Runner(list(self._surface.task_kinds.values()), self._loop)
         self._loop.on_messages = self._committed_messages
         self._loop.on_tasks = self._runner.wake
@@ -155,12 +162,28 @@ class Process:
             )
             for durable in durables(self._service.name, self._service.follows)
         ]  # fmt: skip
+        self._relaying = self._watch("relay", self._relay.run())
         self._background = [
-            self._watch("relay", self._relay.run()),
             self._watch("tasks", self._runner.run()),
             self._watch("pruning", self._prune()),
             self._watch("connection", self._lost()),
         ]
+
+    async def _prepare_store(self) -> None:
+        """Makes the store ready, however long it needs to be there."""
+        away = False
+        while True:
+            try:
+                return await asyncio.get_running_loop().run_in_executor(
+                    self._writer, self._service.prepare_store, self._engine, self._service.name
+                )
+            except Exception as error:
+                if (trouble := trouble_behind(error)) is None:
+                    raise
+                if not away:
+                    log.warning("the store cannot be made ready, still trying", reason=str(trouble.orig).strip())
+                away = True
+            await asyncio.sleep(STORE_PAUSE)
 
     async def _started(self) -> None:
         log.info("ready", store=self._engine.dialect.name, follows=self._service.follows)
@@ -173,17 +196,20 @@ class Process:
 
     async def _stop(self) -> None:
         """Stops taking in, finishes what is in hand, replies, acknowledges, leaves."""
+        if self._looping is None:
+            return  # it had not begun: it waited for its store or for NATS
         try:
             async with asyncio.timeout(STOP_WITHIN):
                 for subscriber in self._broker.subscribers:
                     await _drain(subscriber)
                 await _cancel(self._consuming)
-                await asyncio.gather(*self._in_hand)
+                await asyncio.gather(*self._in_hand, return_exceptions=True)
                 await _cancel(self._background)
-                await self._relay.finish()
+                self._relay.stop()
+                await asyncio.wait({self._relaying})
                 self._loop.stop()
-                await self._looping
-                await asyncio.gather(*self._in_hand)
+                await asyncio.wait({self._looping})
+                await asyncio.gather(*self._in_hand, return_exceptions=True)
                 await self._nc.flush()
         except TimeoutError:
             log.warning("stopped with work in hand; it is delivered again", seconds=STOP_WITHIN)
@@ -225,7 +251,14 @@ class Process:
     async def _receive_query(self, message: Msg) -> None:
         if self._strayed(message, "query"):
             return
-        self._do(self._answer(message))
+        if self._queries < MOST_QUERIES:
+            self._queries += 1
+            self._do(self._answer(message))
+            return
+        sentence = f"{self._service.name} has more questions before it than it can answer soon; ask again in a while."
+        reply = _refused(Refusal(code="overloaded", sentence=sentence))
+        self._reply_to(message, message.subject.rsplit(".", 1)[-1], reply.model_dump_json(exclude_none=True).encode())
+        self._send_settled()
 
     def _strayed(self, message: Msg, kind: str) -> bool:
         """Whether a message was sent on to our subscription from elsewhere, as a consumer's delivery subject can."""
@@ -236,9 +269,12 @@ class Process:
 
     async def _answer(self, message: Msg) -> None:
         _, _, _, name, principal = message.subject.split(".")
-        reply = await asyncio.get_running_loop().run_in_executor(
-            self._readers, self._ask, name, principal, _received(message)
-        )
+        try:
+            reply = await asyncio.get_running_loop().run_in_executor(
+                self._readers, self._ask, name, principal, _received(message)
+            )
+        finally:
+            self._queries -= 1
         self._reply_to(message, principal, reply.model_dump_json(exclude_none=True).encode())
         self._send_settled()
 
@@ -287,6 +323,11 @@ class Process:
         if not may_be_answered(principal, message.reply):
             log.warning("a reply was asked for on a subject that is not the sender's own", principal=principal)
             return
+        if len(reply) > self._nc.max_payload:
+            sentence = f"The answer has {len(reply)} bytes; at most {self._nc.max_payload} can be sent. Ask for less."
+            reply = (
+                Reply(outcome="failed", failure=Failure(sentence=sentence)).model_dump_json(exclude_none=True).encode()
+            )
         self._replies.append((message.reply, reply))
 
     def _send_settled(self) -> None:
@@ -320,7 +361,12 @@ class Process:
     def _do(self, coroutine: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(coroutine)
         self._in_hand.add(task)
-        task.add_done_callback(self._in_hand.discard)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[Any]) -> None:
+        self._in_hand.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            log.error("an answer or an acknowledgement could not be sent; it will be asked for again", exc_info=error)
 
     # ---- housekeeping --------------------------------------------------------------------------------------------
 

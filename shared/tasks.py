@@ -8,8 +8,12 @@ outcome. A crash lets the lease lapse, and the task is done again.
 import asyncio
 import importlib
 import json
+import os
 import random
+import subprocess
 import sys
+import threading
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -152,7 +156,7 @@ class Runner:
         self._loop = loop
         self._woken = asyncio.Event()
         self._at_work: dict[str, asyncio.Task[None]] = {}
-        self._processes = asyncio.Semaphore(PROCESSES_AT_ONCE)
+        self._names_at_work: dict[str, str] = {}
 
     def wake(self) -> None:
         """Says that there may be something to claim."""
@@ -177,16 +181,20 @@ class Runner:
             await asyncio.gather(*self._at_work.values(), return_exceptions=True)
 
     async def _claim(self) -> None:
-        now = clock.now()
-        room = EFFECTS_AT_ONCE - len(self._at_work)
-        if room <= 0:
-            return
-        rows = await self._loop.call(lambda connection: claim(connection, list(self._kinds), now, room))
+        """Claims no more than can begin at once, of either sort: the rest is for another replica."""
+        for in_process, at_once in ((True, PROCESSES_AT_ONCE), (False, EFFECTS_AT_ONCE)):
+            names = [kind.name for kind in self._kinds.values() if isinstance(kind.run, str) == in_process]
+            room = at_once - sum(name in names for name in self._names_at_work.values())
+            if names and room > 0:
+                self._begin(await self._loop.call(partial(claim, names=names, now=clock.now(), limit=room)))
+
+    def _begin(self, rows: Sequence[Row[Any]]) -> None:
         for row in rows:
             if row.id in self._at_work:
                 continue  # our own, whose lease lapsed while we were still at it
             work = asyncio.create_task(self._do(row, self._kinds[row.name]))
             self._at_work[row.id] = work
+            self._names_at_work[row.id] = row.name
             work.add_done_callback(partial(self._done, row.id))
 
     async def _do(self, row: Row[Any], kind: TaskKind) -> None:
@@ -196,10 +204,11 @@ class Runner:
         fault_point("task-begin")
         try:
             if isinstance(kind.run, str):
-                async with self._processes:
-                    result = await run_in_process(kind.run, row.args)
+                result = await run_in_process(kind.run, row.args)
             else:
                 result = await kind.run(row.args)
+            fault_point("task-done")
+            self._loop.offer_task_outcome(TaskOutcome(**about, result=result))
         except asyncio.CancelledError:
             raise
         except Exception as error:
@@ -214,15 +223,15 @@ class Runner:
                     "a task will be tried again", task=row.id, name=row.name, attempt=attempts, error=str(error)
                 )
                 await self._loop.call(lambda connection: postpone(connection, row.id, due))
-        else:
-            fault_point("task-done")
-            self._loop.offer_task_outcome(TaskOutcome(**about, result=result))
         finally:
             keep_alive.cancel()
 
-    def _done(self, task: str, _: asyncio.Task[None]) -> None:
+    def _done(self, task: str, work: asyncio.Task[None]) -> None:
         self._at_work.pop(task, None)
+        self._names_at_work.pop(task, None)
         self._woken.set()
+        if not work.cancelled() and (error := work.exception()):
+            log.error("a task was lost hold of; it is done again when its lease lapses", task=task, exc_info=error)
 
     async def _hold(self, task: str) -> None:
         while True:
@@ -235,15 +244,11 @@ async def run_in_process(run: str, args: Mapping[str, Any]) -> Any:
 
     Raises RuntimeError with the last line of its complaint if it fails.
     """
-    child = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "shared.tasks", run,
-        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
+    child = _start(run)
     try:
-        out, err = await child.communicate(json.dumps(args).encode())
+        out, err = await asyncio.to_thread(child.communicate, json.dumps(args).encode())
     except asyncio.CancelledError:
-        child.kill()
-        await child.wait()
+        child.kill()  # the thread hears of it, and takes the child's leave
         raise
     if child.returncode:
         complaint = err.decode(errors="replace").strip().splitlines() or [f"ended with {child.returncode}"]
@@ -251,12 +256,23 @@ async def run_in_process(run: str, args: Mapping[str, Any]) -> Any:
     return json.loads(out)
 
 
+def _start(run: str) -> "subprocess.Popen[bytes]":
+    # Not the event loop's own: cancelled while the child starts, that one waits for ever or loses the child.
+    # Imported, not run as a module: what the function imports may import this one again, and its table is made once.
+    command = (sys.executable, "-c", "from shared.tasks import main; main()", run, str(os.getpid()))
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe)  # noqa: S603 - our own program
+
+
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
+
+
 def main() -> None:
-    """What a task's process runs."""
+    """What a task's process runs. It does not outlive the service that waits for it, however that ended."""
+    threading.Thread(target=_end_with, args=(int(sys.argv[2]),), daemon=True).start()
     module, function = sys.argv[1].split(":")
     result = getattr(importlib.import_module(module), function)(json.load(sys.stdin))
     json.dump(result, sys.stdout)
-
-
-if __name__ == "__main__":
-    main()

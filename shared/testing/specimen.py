@@ -1,5 +1,6 @@
 """A small service that has one of everything, for the tests of the loop: accounts that take deposits."""
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -127,6 +128,12 @@ async def effect(args: Mapping[str, Any]) -> Any:
 def double(args: Mapping[str, Any]) -> Any:
     """A long computation."""
     return {"doubled": args["amount"] * 2}
+
+
+def wait(args: Mapping[str, Any]) -> Any:
+    """A computation that takes as long as it is told to."""
+    time.sleep(args["seconds"])
+    return {}
 
 
 def new_surface() -> Surface:

@@ -1,0 +1,104 @@
+"""The relay on a real server and both stores, and what it holds by: a lease, a loop, and the marks it leaves."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import uuid_utils
+from sqlalchemy import Engine, update
+
+from shared import clock, outbox
+from shared.contracts.membership import NetworkRegistered
+from shared.contracts.message import subject_of
+from shared.database import LOOP, reading, writing
+from shared.loop import Loop, LoopEnded
+from shared.relay import LEASES, Relay, drop_lease, take_lease
+from shared.streams import api, platform_streams, reconcile
+from shared.surface import Surface
+from shared.testing.nats import NatsServer
+
+STREAM = "MEMBERSHIP"
+
+
+@pytest.fixture
+def store(engine: Engine) -> Engine:
+    LOOP.create_all(engine)
+    return engine
+
+
+@pytest.fixture
+async def loop(store: Engine) -> AsyncIterator[Loop]:
+    with ThreadPoolExecutor(1) as writer:
+        loop = Loop(Surface("membership"), store, writer)
+        running = asyncio.create_task(loop.run())
+        yield loop
+        loop.stop()
+        await running
+
+
+def record(store: Engine, count: int) -> None:
+    group = str(uuid_utils.uuid7())
+    rows = [
+        {"id": str(uuid_utils.uuid7()), "stream": STREAM, "subject": subject_of(NetworkRegistered, group),
+         "aggregate": group, "sequence": sequence, "payload": b"{}", "recorded_at": clock.now(), "sent_at": None}
+        for sequence in range(1, count + 1)
+    ]  # fmt: skip
+    with writing(store) as connection:
+        outbox.record(connection, rows)
+
+
+def unsent(store: Engine) -> int:
+    with reading(store) as connection:
+        return outbox.count_unsent(connection)
+
+
+def test_one_relay_at_a_time_holds_the_lease(store: Engine) -> None:
+    with writing(store) as connection:
+        assert take_lease(connection, "relay", "one")
+        assert not take_lease(connection, "relay", "two")
+        assert take_lease(connection, "relay", "one")
+        drop_lease(connection, "relay", "one")
+        assert take_lease(connection, "relay", "two")
+
+
+def test_a_lease_from_before_the_clock_was_stepped_back_holds_nobody_up(store: Engine) -> None:
+    with writing(store) as connection:
+        take_lease(connection, "relay", "one")
+        connection.execute(update(LEASES).values(held_until=clock.now() + timedelta(hours=1)))
+        assert take_lease(connection, "relay", "two")
+
+
+async def test_a_relay_makes_a_stream_anew_that_nobody_follows_and_ends_with_everything_marked(
+    store: Engine, loop: Loop, tmp_path: Path
+) -> None:
+    record(store, 700)
+    async with NatsServer(tmp_path) as server:
+        nc = await server.connect("membership")
+
+        async def restore() -> None:
+            await reconcile(nc, platform_streams(), [])
+
+        with ThreadPoolExecutor(1) as reader:
+            relay = Relay(nc, loop, store, reader, restore)
+            running = asyncio.create_task(relay.run())
+            async with asyncio.timeout(20):
+                while unsent(store):  # noqa: ASYNC110  the relay tells nobody
+                    await asyncio.sleep(0.02)
+            relay.stop()
+            await running
+        told = await api(nc, f"STREAM.INFO.{STREAM}")
+    assert told["state"]["messages"] == 700
+    with writing(store) as connection:
+        assert take_lease(connection, "relay", "the next one")
+
+
+async def test_a_call_to_a_loop_that_has_ended_is_told_so(store: Engine) -> None:
+    with ThreadPoolExecutor(1) as writer:
+        loop = Loop(Surface("membership"), store, writer)
+        loop.stop()
+        await loop.run()
+        with pytest.raises(LoopEnded):
+            await loop.call(outbox.count_unsent)
