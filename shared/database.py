@@ -1,22 +1,34 @@
 """How a store is opened, and the column types all tables are made of. SQLite and PostgreSQL, one code for both."""
 
 import sqlite3
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
+from pydantic_core import to_json
 from sqlalchemy import (
+    ARRAY,
     JSON,
+    Column,
+    ColumnElement,
     Connection,
     DateTime,
+    Delete,
     Dialect,
     Engine,
+    Insert,
     MetaData,
     String,
     Table,
+    Update,
+    any_,
+    bindparam,
     create_engine,
     event,
+    func,
     select,
 )
 from sqlalchemy.dialects.postgresql import JSONB
@@ -153,17 +165,109 @@ def lots(values: Iterable[str]) -> Iterator[list[str]]:
     return (ordered[start : start + LOT] for start in range(0, len(ordered), LOT))
 
 
+def insert(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Writes new rows in one statement, in their order; all have the same columns."""
+    _write(connection, _insert, table, rows)
+
+
 def upsert(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]], *, replace: bool = True) -> None:
     """Writes rows by primary key in one statement: ``replace`` those that exist, or leave them as they are."""
+    _write(connection, _insert_or_replace if replace else _insert_or_keep, table, rows)
+
+
+def change(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Writes rows that exist, by primary key and in one statement."""
+    _write(connection, _update, table, rows)
+
+
+def remove(connection: Connection, table: Table, keys: Sequence[Mapping[str, Any]]) -> None:
+    """Deletes rows by primary key, in one statement."""
+    _write(connection, _delete, table, keys)
+
+
+def among(connection: Connection, column: Column[Any], values: Sequence[Any]) -> ColumnElement[bool]:
+    """Whether a column holds one of many values, which go to the database as one: a list of any length is cheap."""
+    if connection.dialect.name == "sqlite":
+        listed = func.json_each(bindparam(None, to_json(values).decode())).table_valued("value")
+        return column.in_(select(listed.c.value))
+    return column == any_(bindparam(None, values, type_=ARRAY(column.type)))
+
+
+def _insert(table: Table, names: tuple[str, ...], _dialect: str) -> Insert | Update | Delete:
+    return table.insert().values({name: bindparam(name) for name in names}).inline()
+
+
+def _insert_or_keep(table: Table, names: tuple[str, ...], dialect: str) -> Insert | Update | Delete:
+    statement = (sqlite_insert if dialect == "sqlite" else postgresql_insert)(table)
+    statement = statement.values({name: bindparam(name) for name in names}).inline()
+    return statement.on_conflict_do_nothing(index_elements=list(table.primary_key))
+
+
+def _insert_or_replace(table: Table, names: tuple[str, ...], dialect: str) -> Insert | Update | Delete:
+    statement = (sqlite_insert if dialect == "sqlite" else postgresql_insert)(table)
+    statement = statement.values({name: bindparam(name) for name in names}).inline()
+    others = {name: statement.excluded[name] for name in names if not table.c[name].primary_key}
+    if not others:
+        return _insert_or_keep(table, names, dialect)
+    return statement.on_conflict_do_update(index_elements=list(table.primary_key), set_=others)
+
+
+def _update(table: Table, names: tuple[str, ...], _dialect: str) -> Insert | Update | Delete:
+    others: dict[str, Any] = {name: bindparam(name) for name in names if not table.c[name].primary_key}
+    return table.update().where(*_by_key(table)).values(others)
+
+
+def _delete(table: Table, _names: tuple[str, ...], _dialect: str) -> Insert | Update | Delete:
+    return table.delete().where(*_by_key(table))
+
+
+def _by_key(table: Table) -> list[ColumnElement[bool]]:
+    return [column == bindparam(KEY_PREFIX + column.name, type_=column.type) for column in table.primary_key]
+
+
+KEY_PREFIX = "key of "
+
+Make = Callable[[Table, tuple[str, ...], str], Insert | Update | Delete]
+
+
+@dataclass(frozen=True)
+class _Place:
+    """What a placeholder of a statement stands for: a column, and what its values go through on their way in."""
+
+    name: str
+    process: Callable[[Any], Any] | None
+    is_moment: bool
+
+
+@lru_cache(maxsize=1024)
+def _prepared(make: Make, table: Table, names: tuple[str, ...], dialect: Dialect) -> tuple[str, list[_Place]]:
+    """The text of a statement and its placeholders, in order."""
+    by_position: Any = type(dialect)
+    paramstyle = "qmark" if dialect.name == "sqlite" else "format"
+    compiled: Any = make(table, names, dialect.name).compile(dialect=by_position(paramstyle=paramstyle))
+    places = []
+    for name in compiled.positiontup:
+        kind = compiled.binds[name].type
+        process = kind.dialect_impl(dialect).bind_processor(dialect)
+        places.append(_Place(name.removeprefix(KEY_PREFIX), process, isinstance(kind, Moment)))
+    return str(compiled), places
+
+
+def _write(connection: Connection, make: Make, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Hands rows to the driver as they are: taken through SQLAlchemy one by one, they cost more than the database."""
     if not rows:
         return
-    statement = (sqlite_insert if connection.dialect.name == "sqlite" else postgresql_insert)(table)
-    key = [column.name for column in table.primary_key]
-    others = {name: statement.excluded[name] for name in rows[0] if name not in key}
-    if replace and others:
-        connection.execute(statement.on_conflict_do_update(index_elements=key, set_=others), rows)
-    else:
-        connection.execute(statement.on_conflict_do_nothing(index_elements=key), rows)
+    text, places = _prepared(make, table, tuple(rows[0]), connection.dialect)
+    columns = []
+    for place in places:
+        values = [row[place.name] for row in rows]
+        if place.process and place.is_moment:
+            known = {value: place.process(value) for value in set(values)}  # most often it is one and the same
+            values = [known[value] for value in values]
+        elif place.process:
+            values = [place.process(value) for value in values]
+        columns.append(values)
+    connection.exec_driver_sql(text, list(zip(*columns, strict=True)))
 
 
 def lock_counters(connection: Connection, table: Table, column: str, keys: Collection[str]) -> dict[str, int]:
@@ -176,6 +280,6 @@ def lock_counters(connection: Connection, table: Table, column: str, keys: Colle
     for lot in lots(keys):
         if connection.dialect.name != "sqlite":  # SQLite has one writer: whoever is here holds every lock there is
             upsert(connection, table, [{"key": key, column: 0} for key in lot], replace=False)
-        rows = select(table.c.key, table.c[column]).where(table.c.key.in_(lot)).order_by(table.c.key).with_for_update()
-        found |= {row[0]: row[1] for row in connection.execute(rows)}
+        mine = select(table.c.key, table.c[column]).where(among(connection, table.c.key, lot))
+        found |= {row[0]: row[1] for row in connection.execute(mine.order_by(table.c.key).with_for_update())}
     return found

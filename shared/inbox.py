@@ -21,7 +21,7 @@ from sqlalchemy import (
     select,
 )
 
-from shared.database import LOOP, Document, Key, Moment, lock_counters, lots, upsert
+from shared.database import LOOP, Document, Key, Moment, among, insert, lock_counters, lots, upsert
 
 INBOX = Table(
     "inbox",
@@ -50,15 +50,16 @@ def handled(connection: Connection, keys: Collection[str]) -> dict[str, tuple[by
     """Of these keys those handled before, with the digest of their content and the first reply."""
     found: dict[str, tuple[bytes, bytes | None]] = {}
     for lot in lots(keys):
-        rows = connection.execute(select(INBOX.c.key, INBOX.c.digest, INBOX.c.reply).where(INBOX.c.key.in_(lot)))
-        found |= {row.key: (row.digest, row.reply) for row in rows}
+        rows = connection.execute(
+            select(INBOX.c.key, INBOX.c.digest, INBOX.c.reply).where(among(connection, INBOX.c.key, lot))
+        )
+        found |= {key: (digest, reply) for key, digest, reply in rows}
     return found
 
 
 def remember(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
     """Notes messages as handled: key, digest, reply, handled_at."""
-    if rows:
-        connection.execute(INBOX.insert(), list(rows))
+    insert(connection, INBOX, rows)
 
 
 def prune(connection: Connection, handled_before: datetime, limit: int) -> int:

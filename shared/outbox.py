@@ -23,7 +23,7 @@ from sqlalchemy import (
     update,
 )
 
-from shared.database import LOOP, Key, Moment
+from shared.database import LOOP, Key, Moment, among, insert
 
 OUTBOX = Table(
     "outbox",
@@ -55,8 +55,7 @@ COUNTERS = Table("counters", LOOP, Column("key", Key, primary_key=True), Column(
 
 def record(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
     """Writes messages to be sent, in their order."""
-    if rows:
-        connection.execute(OUTBOX.insert(), list(rows))
+    insert(connection, OUTBOX, rows)
 
 
 def unsent(connection: Connection, limit: int) -> Sequence[Row[Any, Any, Any, Any, Any]]:
@@ -75,13 +74,13 @@ def count_unsent(connection: Connection) -> int:
 def mark_sent(connection: Connection, positions: Sequence[int], at: datetime) -> None:
     """Notes that the stream confirmed these rows. By list: another replica may yet commit inside a range."""
     if positions:
-        connection.execute(update(OUTBOX).where(OUTBOX.c.position.in_(positions)).values(sent_at=at))
+        connection.execute(update(OUTBOX).where(among(connection, OUTBOX.c.position, positions)).values(sent_at=at))
 
 
 def mark_unsent(connection: Connection, ids: Sequence[str]) -> None:
     """Notes that a stream has lost these messages: the relay sends them again."""
     if ids:
-        connection.execute(update(OUTBOX).where(OUTBOX.c.id.in_(ids)).values(sent_at=None))
+        connection.execute(update(OUTBOX).where(among(connection, OUTBOX.c.id, ids)).values(sent_at=None))
 
 
 def prune(connection: Connection, sent_before: datetime, limit: int) -> int:

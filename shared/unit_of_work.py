@@ -8,12 +8,13 @@ import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cache, cached_property
 from typing import Any, Generic, TypeVar, cast
 
 import uuid_utils
 from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
-from sqlalchemy import JSON, Connection, Row, Select, Table, bindparam, delete, select, update
+from sqlalchemy import JSON, Connection, Row, Select, Table, select
 from sqlalchemy.sql import visitors
 
 from shared import outbox, tasks, timers
@@ -21,7 +22,7 @@ from shared.contracts import cloudevent
 from shared.contracts.cloudevent import Envelope
 from shared.contracts.message import Delivery, Event, Message, subject_of
 from shared.contracts.platform import Done, InboundRefused
-from shared.database import LOOP, lock_counters, lots, upsert
+from shared.database import LOOP, among, change, insert, lock_counters, lots, remove, upsert
 from shared.outbox import COUNTERS
 from shared.refusal import Refusal
 from shared.testing.fault_points import fault_point
@@ -53,7 +54,7 @@ class Aggregate(Generic[S]):
         own = {"id", "sequence"} | (set(self.state.model_fields) - set(self.parts))
         _agree(self.table, own, self.state)
 
-    @property
+    @cached_property
     def columns(self) -> list[str]:
         """The fields that lie in the main table."""
         return [name for name in self.state.model_fields if name not in self.parts and name != "id"]
@@ -69,11 +70,15 @@ def _agree(table: Table, fields: set[str], state: type[BaseModel]) -> None:
 
 
 def _row(model: BaseModel, names: Iterable[str], table: Table) -> dict[str, Any]:
-    values = {}
-    for name in names:
-        value = getattr(model, name)
-        values[name] = to_jsonable_python(value) if isinstance(table.c[name].type, JSON) else value
+    values = {name: getattr(model, name) for name in names}
+    for name in _documents(table):
+        values[name] = to_jsonable_python(values[name])
     return values
+
+
+@cache
+def _documents(table: Table) -> list[str]:
+    return [column.name for column in table.columns if isinstance(column.type, JSON)]
 
 
 @dataclass(slots=True)
@@ -230,35 +235,17 @@ class _Plan:
 
     def carry_out(self, connection: Connection) -> None:
         # Parents before their parts on the way in, parts before their parents on the way out.
-        order = sorted(
-            {*self._inserts, *self._updates, *self._deletes},
-            key=lambda table: table.metadata.sorted_tables.index(table),
-        )
+        order = sorted({*self._inserts, *self._updates, *self._deletes}, key=_place_in_order)
         for table in reversed(order):
-            if rows := self._deletes.get(table):
-                connection.execute(delete(table).where(*_key(table)), [_as_key(row) for row in rows])
+            remove(connection, table, self._deletes.get(table, ()))
         for table in order:
-            if rows := self._inserts.get(table):
-                connection.execute(table.insert(), rows)
-            if rows := self._updates.get(table):
-                keys = {column.name for column in table.primary_key}
-                statement = update(table).where(*_key(table))
-                statement = statement.values({c.name: bindparam(c.name) for c in table.columns if c.name not in keys})
-                connection.execute(
-                    statement, [_as_key(row) | {k: v for k, v in row.items() if k not in keys} for row in rows]
-                )
+            insert(connection, table, self._inserts.get(table, ()))
+            change(connection, table, self._updates.get(table, ()))
 
 
-def _key(table: Table) -> list[Any]:
-    return [column == bindparam(f"key_{column.name}") for column in table.primary_key]
-
-
-def _as_key(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        f"key_{name}": row[name]
-        for name in ("id", "owner", "key")
-        if name in row and not (name == "key" and "owner" not in row)
-    }
+@cache
+def _place_in_order(table: Table) -> int:
+    return table.metadata.sorted_tables.index(table)
 
 
 def load(
@@ -277,22 +264,27 @@ def load(
 def _load(
     connection: Connection, aggregate: Aggregate[S], wanted: Sequence[str], *, lock: bool
 ) -> dict[str, tuple[S, int]]:
-    statement = select(aggregate.table).where(aggregate.table.c.id.in_(wanted)).order_by(aggregate.table.c.id)
-    rows = connection.execute(statement.with_for_update() if lock else statement).mappings().all()
+    table = aggregate.table
+    statement = select(table).where(among(connection, table.c.id, wanted)).order_by(table.c.id)
+    rows = connection.execute(statement.with_for_update() if lock else statement).all()
     parts: dict[str, dict[str, dict[str, Any]]] = {}
-    for name, table in aggregate.parts.items():
-        for part in connection.execute(select(table).where(table.c.owner.in_(wanted))).mappings():
-            values = {k: v for k, v in part.items() if k not in ("owner", "key")}
-            parts.setdefault(part["owner"], {}).setdefault(name, {})[part["key"]] = values
+    for name, part_table in aggregate.parts.items():
+        mine = select(part_table).where(among(connection, part_table.c.owner, wanted))
+        columns = part_table.columns.keys()
+        for row in connection.execute(mine):
+            values = dict(zip(columns, row, strict=True))
+            parts.setdefault(values.pop("owner"), {}).setdefault(name, {})[values.pop("key")] = values
     found = {}
+    columns = table.columns.keys()
+    has_id = "id" in aggregate.state.model_fields
     for row in rows:
-        mine = parts.get(row["id"], {})
-        values = {name: row[name] for name in aggregate.columns}
-        if "id" in aggregate.state.model_fields:
-            values["id"] = row["id"]
-        # Sorted, so that the order in memory never hangs on the order a database happens to answer in.
-        values |= {name: dict(sorted(mine.get(name, {}).items())) for name in aggregate.parts}
-        found[row["id"]] = (aggregate.state.model_validate(values), row["sequence"])
+        values = dict(zip(columns, row, strict=True))
+        id_, sequence = values["id"] if has_id else values.pop("id"), values.pop("sequence")
+        if aggregate.parts:
+            mine_parts = parts.get(id_, {})
+            # Sorted, so that the order in memory never hangs on the order a database happens to answer in.
+            values |= {name: dict(sorted(mine_parts.get(name, {}).items())) for name in aggregate.parts}
+        found[id_] = (aggregate.state.model_validate(values), sequence)
     return found
 
 
