@@ -14,7 +14,7 @@ from shared.refusal import Refusal
 
 
 class Organisation(BaseModel, frozen=True):
-    """Our own copy of what is needed of an organisation. ``first_name`` is what it was called when it was registered."""
+    """Our own copy of what is needed of an organisation. ``first_name`` is what it was registered as."""
 
     id: str
     slug: str
@@ -72,8 +72,9 @@ def links(rows: Sequence[Row], organisations: Sequence[Organisation]) -> Mapping
 
     Certain is the same name, borne by one organisation and one row, and an organisation that no row has yet. It must
     be the name the organisation was registered with: whoever lists an organisation may rename it later, and would
-    else take the row, and the scores, of any body whose name it gives itself. An abbreviation proves nothing (NRS is the National Records of Scotland, and the Nuclear Restoration Services too),
-    and a wrong link would show one organisation's scores to another's steward.
+    else take the row, and the scores, of any body whose name it gives itself. An abbreviation
+    proves nothing (NRS is the National Records of Scotland, and the Nuclear Restoration Services too), and a wrong
+    link would show one organisation's scores to another's steward.
     """
     taken = {row.organisation for row in rows}
     bearers = Counter(plain_name(organisation.name) for organisation in organisations)
