@@ -158,6 +158,16 @@ class Connection(Client):
             return None
         return read
 
+    @staticmethod
+    def _parse_header_lines(raw: bytes) -> dict[str, str]:
+        """Reads headers as the client does, which looks at every character of every name."""
+        found = {}
+        for line in raw.decode(errors="replace").split("\r\n"):
+            name, colon, value = line.partition(":")
+            if colon and _HEADER_NAME(name := name.strip()):
+                found[name] = value.strip()
+        return found
+
     async def _on_first_error(self, error: Exception) -> None:
         if "authorization violation" in str(error).lower():
             raise NotAdmitted(f"The NATS server does not accept the credentials of {self.principal}.")
@@ -195,6 +205,7 @@ class Connection(Client):
             self.lost.set()
 
 
+_HEADER_NAME = re.compile(r"[!-9;-~]+").fullmatch
 _VIOLATION = re.compile(r'permissions violation for (publish|subscription) to "([^"]+)"', re.IGNORECASE)
 
 

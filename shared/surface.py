@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import blake2b
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
 from shared.contracts import cloudevent, platform
 from shared.contracts.cloudevent import Envelope
@@ -44,8 +44,7 @@ class Handler:
     loads: Callable[[Any], Iterable[Place]] = lambda _: ()
 
 
-@dataclass(frozen=True, slots=True)
-class Received:
+class Received(NamedTuple):
     """A message as it came: enough to read it again at any time."""
 
     subject: str

@@ -8,9 +8,9 @@ CloudEvents Integer; a string of digits is read as well, since that is how the b
 import difflib
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final, Required, TypedDict, TypeVar, Unpack, get_args
+from functools import lru_cache
+from typing import Any, Final, NamedTuple, Required, TypedDict, TypeVar, Unpack, get_args
 from urllib.parse import quote, unquote_to_bytes
 
 from pydantic import BaseModel, ValidationError
@@ -26,6 +26,7 @@ MAX_PROBLEMS = 20  # of a message with more, the first are told and the rest cou
 MAX_ECHO = 60  # characters of a name that came from outside; values that came from outside are never told back
 
 STRUCTURED: Final = "application/cloudevents+json"
+JSON: Final = "application/json"
 STRUCTURED_HEADERS: Final[Mapping[str, str]] = {"content-type": STRUCTURED}
 
 _TEXT_ATTRIBUTES = ("id", "source", "type", "subject", "correlationid", "causationid")
@@ -42,8 +43,7 @@ _SAFE_IN_HEADERS = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) 
 M = TypeVar("M", bound=Message)
 
 
-@dataclass(frozen=True, slots=True)
-class Envelope:
+class Envelope(NamedTuple):
     """One CloudEvent: its attributes and its data, which is a JSON object already parsed but not yet validated."""
 
     id: str
@@ -194,7 +194,7 @@ def _envelope(attributes: dict[str, Any]) -> Envelope | Refusal:  # noqa: PLR091
         if value is None:
             if name in _REQUIRED:
                 return _missing(name)
-        elif type(value) is not str or not 0 < len(value) <= MAX_ATTRIBUTE_LENGTH or _control_character(value):
+        elif type(value) is not str or not 0 < len(value) <= MAX_ATTRIBUTE_LENGTH or _unclean(value):
             return _bad_text(name, value)
     time = get("time")
     if time is not None:
@@ -230,6 +230,10 @@ def _envelope(attributes: dict[str, Any]) -> Envelope | Refusal:  # noqa: PLR091
         trace if type(trace) is str and _traceparent(trace) else None,
         data,
     )
+
+
+def _unclean(text: str) -> bool:
+    return not text.isprintable() and _control_character(text) is not None  # the first is quick, and mostly enough
 
 
 def _missing(name: str) -> Refusal:
@@ -290,7 +294,7 @@ def _whole_number(value: Any) -> int | Refusal:
 
 def _wrong_data_content_type(attributes: Mapping[str, Any]) -> Refusal | None:
     declared = attributes.get("datacontenttype")
-    if declared is None or (type(declared) is str and _json_media_type(declared)):
+    if declared in (None, JSON) or (type(declared) is str and _json_media_type(declared)):
         return None
     return Refusal(
         code="wrong-data-content-type",
@@ -463,12 +467,17 @@ def binary(message: Message, **attributes: Unpack[Attributes]) -> tuple[dict[str
 
 
 def _written(contract: type[Message], given: Attributes) -> dict[str, str | int]:
-    attributes: dict[str, Any] = {
-        "specversion": "1.0",
-        "type": contract.wire.type,
-        **given,
-        "time": given["time"].astimezone(UTC).isoformat().replace("+00:00", "Z"),
-        "datacontenttype": "application/json",
-        "dataschema": schema_address(contract),
-    }
-    return {name: value for name, value in attributes.items() if value is not None}
+    written: dict[str, Any] = {"specversion": "1.0", "type": contract.wire.type}
+    for name, value in given.items():
+        if value is not None:
+            written[name] = value
+    written["time"] = _said(given["time"])
+    written["datacontenttype"] = JSON
+    written["dataschema"] = schema_address(contract)
+    return written
+
+
+@lru_cache(maxsize=16)
+def _said(moment: datetime) -> str:
+    """A moment by RFC 3339; everything one transaction writes has the same."""
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
