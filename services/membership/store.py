@@ -23,6 +23,7 @@ from shared.contracts.membership import (
     OrganisationMatch,
     OrganisationMatches,
     OrganisationPage,
+    OrganisationRow,
     OrganisationView,
     ProposalPage,
     ProposalSummary,
@@ -41,14 +42,28 @@ STEERING_GROUPS = Aggregate(
 )
 PROPOSALS = Aggregate(Proposal, tables.proposals, proposal.evolve, parts={"voices": tables.voices})
 
+KEYS_AT_ONCE = 10_000
+"""Keys that one statement looks up; SQLite takes at most 32 766 values."""
+
 
 # ---- what decisions need -------------------------------------------------------------------------------------------
 
 
-def every_organisation(work: Work) -> Collection[Organisation]:
-    """Every organisation there is, locked: a register is compared with all of them."""
-    ids = [row.id for row in work.select(select(tables.organisations.c.id))]
-    return work.load_all(ORGANISATIONS, ids).values()
+def concerned_by(work: Work, rows: Collection[OrganisationRow]) -> Collection[Organisation]:
+    """The organisations that rows of a register name, as themselves or as parents, and all these belong to; locked.
+
+    Whoever closes a circle of parents is among them.
+    """
+    c = tables.organisations.c
+    keys = sorted({key.strip() for row in rows for key in (row.key, *row.parents)})
+    slices = [keys[start : start + KEYS_AT_ONCE] for start in range(0, len(keys), KEYS_AT_ONCE)]
+    ids = {row.id for part in slices for row in work.select(select(c.id).where(c.key.in_(part)))}
+    found: dict[str, Organisation] = {}
+    while ids:
+        loaded = work.load_all(ORGANISATIONS, sorted(ids))
+        found |= loaded
+        ids = {parent for organisation in loaded.values() for parent in organisation.parents} - found.keys()
+    return found.values()
 
 
 def with_key(work: Work, key: str) -> str | None:

@@ -77,7 +77,9 @@ class Intake:
 
 
 def take_in(command: ImportOrganisations, known: Iterable[Organisation], new_ids: Sequence[str]) -> Intake | Refusal:
-    """Compares the rows with every organisation ``known``. ``new_ids`` holds one unused id for each row.
+    """Compares the rows with what is ``known``: at least every organisation they name, and all that these belong to.
+
+    ``new_ids`` holds one unused id for each row.
 
     A key that is named as a parent and that nobody has is kept as unknown, since registers name former bodies too; it
     is found when a later import names it again after its organisation has come. A row that states no place leaves

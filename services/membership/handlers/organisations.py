@@ -39,7 +39,7 @@ def organisation_listed(message: OrganisationListed, work: Work) -> Refusal | No
 
 
 def _take_in(command: ImportOrganisations, work: Work) -> Done | Refusal:
-    known = store.every_organisation(work)
+    known = store.concerned_by(work, command.rows)
     intake = organisation_register.take_in(command, known, [work.new_id() for _ in command.rows])
     if isinstance(intake, Refusal):
         return intake
