@@ -1,0 +1,474 @@
+"""Compares what was accepted with what is there: ledger, stores, streams, deliveries. Each check answers in sentences.
+
+``gather`` reads everything once, when nothing is in hand any more; the checks are functions of that alone.
+"""
+
+import asyncio
+import importlib
+import json
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import pairwise
+from typing import Any
+
+from nats.aio.msg import Msg
+from sqlalchemy import select
+
+from services.notifications.domain.routing import RULES
+from shared import clock
+from shared.broker import Connection
+from shared.contracts import benchmark, events, membership
+from shared.contracts.message import REGISTER, Command, Event
+from shared.contracts.platform import Done
+from shared.database import reading
+from shared.dead_letters import DEAD_LETTERS
+from shared.identity import DELIVERIES, SERVICES
+from shared.inbox import PARKED
+from shared.loop import INBOUND_REFUSED_STREAM
+from shared.outbox import OUTBOX
+from shared.streams import DUPLICATE_WINDOW, event_stream
+from shared.unit_of_work import Aggregate, load
+from tests.faults.ledger import Ledger
+from tests.faults.load import WITNESS
+from tests.faults.schedule import PLATFORM
+from tests.faults.stack import Stack
+
+STREAMS = (*map(event_stream, SERVICES), DELIVERIES, INBOUND_REFUSED_STREAM)
+READ_AT_ONCE = 1000
+TOLD_AT_MOST = 10
+"""Problems of one kind that are told one by one; the rest are counted."""
+
+# ---- what is there -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A message as its service's outbox has it."""
+
+    service: str
+    stream: str
+    id: str
+    aggregate: str
+    sequence: int
+    marked: bool
+    payload: bytes
+    type: str
+    cause: str
+    data: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """What it is called, as replies name it."""
+        return REGISTER[self.type].wire.name
+
+    def __str__(self) -> str:
+        return f"{self.stream}'s {self.name} {self.id}, number {self.sequence} of {self.aggregate}"
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A message as a stream has it."""
+
+    id: str
+    at: datetime
+    payload: bytes
+    aggregate: str
+    sequence: int
+
+
+@dataclass
+class Facts:
+    """Everything there is at the end. ``states`` by service, name of the aggregate and id: the state and its number."""
+
+    ledger: Ledger
+    sent: list[Sent]
+    streams: dict[str, list[Stored]]
+    states: dict[str, dict[str, dict[str, tuple[Any, int]]]]
+    letters: dict[str, list[str]]
+    parked: dict[str, int]
+    told: list[tuple[str, int, str]]
+    """The delivery log of notifications: subscriber, position, id of the event told of."""
+
+    @property
+    def repeats(self) -> int:
+        """Messages a stream has once more because the server had forgotten the first; their effect is to be once."""
+        return sum(len(stored) - len({message.id for message in stored}) for stored in self.streams.values())
+
+    def of(self, service: str, aggregate: str) -> dict[str, Any]:
+        """The states of one aggregate by id."""
+        return {id_: state for id_, (state, _) in self.states[service][aggregate].items()}
+
+    def events_of(self, *contracts: type[Event]) -> list[Sent]:
+        """The events of these kinds, in the order they were decided."""
+        types = {contract.wire.type for contract in contracts}
+        return [sent for sent in self.sent if sent.type in types]
+
+
+AGGREGATES: Mapping[str, Mapping[str, Aggregate[Any]]] = {
+    service: {
+        name: value
+        for name, value in vars(importlib.import_module(f"services.{service}.store")).items()
+        if isinstance(value, Aggregate)
+    }
+    for service in SERVICES
+}
+
+
+async def gather(stack: Stack, ledger: Ledger) -> Facts:
+    """Reads stores and streams."""
+    streams = {name: await _read_stream(stack.operator, name) for name in STREAMS}
+    return await asyncio.to_thread(_facts, stack, ledger, streams)
+
+
+def _facts(stack: Stack, ledger: Ledger, streams: dict[str, list[Stored]]) -> Facts:
+    facts = Facts(ledger, [], streams, {}, {}, {}, [])
+    for service, engine in stack.engines.items():
+        with reading(engine) as connection:
+            for row in connection.execute(select(OUTBOX).order_by(OUTBOX.c.position)):
+                event = json.loads(row.payload)
+                facts.sent.append(
+                    Sent(service, row.stream, row.id, row.aggregate, row.sequence, row.sent_at is not None,
+                         row.payload, event["type"], event["causationid"], event["data"])
+                )  # fmt: skip
+            facts.states[service] = {
+                name: load(connection, aggregate, list(connection.scalars(select(aggregate.table.c.id))))
+                for name, aggregate in AGGREGATES[service].items()
+            }
+            facts.letters[service] = list(connection.scalars(select(DEAD_LETTERS.c.message)))
+            facts.parked[service] = len(connection.execute(select(PARKED.c.key)).all())
+    facts.told = [
+        (subscriber, telling.position, announcement.event_id)
+        for announcement in facts.of("notifications", "ANNOUNCEMENTS").values()
+        for subscriber, telling in announcement.told.items()
+    ]
+    return facts
+
+
+async def _read_stream(nc: Connection, stream: str) -> list[Stored]:
+    """Every message of a stream, in order, in batches (ADR-31, direct get)."""
+    found: list[Stored] = []
+    first = 1
+    while True:
+        messages: asyncio.Queue[Msg] = asyncio.Queue()
+        inbox = nc.new_inbox()
+        subscription = await nc.subscribe(inbox, cb=messages.put)
+        wish = {"seq": first, "batch": READ_AT_ONCE, "next_by_subj": ">"}
+        await nc.publish(f"$JS.API.DIRECT.GET.{stream}", json.dumps(wish).encode(), reply=inbox)
+        async with asyncio.timeout(30):
+            while "Status" not in (headers := (message := await messages.get()).headers or {}):
+                first = int(headers["Nats-Sequence"]) + 1
+                event = json.loads(message.data)
+                at = datetime.fromisoformat(headers["Nats-Time-Stamp"])
+                found.append(Stored(event["id"], at, message.data, event["subject"], event["sequence"]))
+        await subscription.unsubscribe()
+        if headers["Status"] == "404" or int(headers.get("Nats-Num-Pending", 0)) == 0:
+            return found
+
+
+# ---- the checks ----------------------------------------------------------------------------------------------------
+
+
+def commands_are_carried_out_once(facts: Facts) -> Iterator[str]:
+    """Every command was answered, always alike, and caused exactly the events its answer names; a refusal none."""
+    caused = _by_cause(facts.sent)
+    for asked in facts.ledger.asked.values():
+        reply = asked.reply
+        if reply is None:
+            yield f"{asked} was never answered, in {asked.attempts} attempts"
+            continue
+        if any(other != reply for other in asked.replies):
+            yield f"{asked} was answered once {reply.outcome} and once otherwise: {asked.replies}"
+        if reply.done is None and (asked.must_be_done or reply.failure is not None):
+            yield f"{asked} should have been done: {reply.model_dump(exclude_none=True)}"
+        names = Counter(sent.name for sent in caused.get(asked.id, []) if sent.service == asked.command.wire.owner)
+        if names != (promised := _promised(asked.command, reply.done)):
+            yield f"{asked} was answered with {dict(promised)}, and caused {dict(names)}: {reply}"
+
+
+def _promised(command: Command, done: Done | None) -> Counter[str]:
+    """The events an answer names. That of an import names each kind once, and counts them apart."""
+    if done is None:
+        return Counter()
+    if isinstance(command, membership.ImportOrganisations):
+        return +Counter({f"organisation-{what}": done.counts[what] for what in ("registered", "changed")})
+    return Counter(done.events)
+
+
+def inbound_messages_are_taken_in_once(facts: Facts) -> Iterator[str]:
+    """Every inbound message had its effect, or was refused to its publisher, once, however often it was sent."""
+    caused = _by_cause(facts.sent)
+    for handed in facts.ledger.handed.values():
+        names = [sent.name for sent in caused.get(handed.id, [])]
+        if names != (["organisation-registered"] if handed.good else ["inbound-refused"]):
+            yield f"{handed} was {'good' if handed.good else 'bad'}, and has: {', '.join(names) or 'nothing'}"
+
+
+def every_event_has_a_cause(facts: Facts) -> Iterator[str]:
+    """No event without the command, message, timer or task that caused it, and no timer or task has one twice."""
+    known = {id_ for id_, asked in facts.ledger.asked.items() if asked.reply is not None and asked.reply.done}
+    known |= facts.ledger.handed.keys() | {sent.id for sent in facts.sent}
+    for sent in facts.sent:
+        if sent.cause not in known and not sent.cause.startswith(("timer ", "task ")):
+            yield f"{sent} has a cause nobody knows: {sent.cause}"
+    of_own_making = Counter(
+        (sent.cause, sent.type, sent.aggregate) for sent in facts.sent if sent.cause.startswith(("timer ", "task "))
+    )
+    yield from (f"{key} happened {count} times" for key, count in of_own_making.items() if count > 1)
+
+
+def outboxes_and_streams_hold_the_same(facts: Facts) -> Iterator[str]:
+    """Every row of an outbox is in its stream and marked so; every message of a stream has its row; none is twice."""
+    rows = {sent.id: sent for sent in facts.sent}
+    for name, stored in facts.streams.items():
+        copies: defaultdict[str, list[Stored]] = defaultdict(list)
+        for message in stored:
+            copies[message.id].append(message)
+            if message.id not in rows and message.id not in facts.ledger.poison:
+                yield f"{name} has a message no store knows of: {message.payload.decode()}"
+        for sent in (sent for sent in facts.sent if sent.stream == name):
+            found = copies[sent.id]
+            if not found:
+                yield f"{sent} is not in the stream"
+            elif not sent.marked:
+                yield f"{sent} is in the stream and not marked as sent"
+            if any(copy.payload != sent.payload for copy in found):
+                yield f"{sent} says something else in the stream"
+            for one, two in pairwise(found):
+                if two.at - one.at < DUPLICATE_WINDOW:
+                    yield f"{sent} is in the stream twice, within {two.at - one.at}"
+
+
+def sequences_have_no_gap_and_keep_their_order(facts: Facts) -> Iterator[str]:
+    """Of each aggregate or receiver the numbers are 1, 2, 3, … in the outbox, and come in that order in the stream."""
+    for name, stored in facts.streams.items():
+        in_outbox, in_stream = defaultdict(list), defaultdict(dict)
+        for sent in (sent for sent in facts.sent if sent.stream == name):
+            in_outbox[sent.aggregate].append(sent.sequence)
+        for message in (message for message in stored if message.id not in facts.ledger.poison):
+            in_stream[message.aggregate].setdefault(message.sequence)  # a repeat counts where it came first
+        for aggregate, sequences in in_outbox.items():
+            wanted = list(range(1, len(sequences) + 1))
+            if sequences != wanted:
+                yield f"{name}'s {aggregate} was decided in the order {sequences}"
+            if (came := list(in_stream[aggregate])) != wanted:
+                yield f"{name}'s {aggregate} came into the stream in the order {came}"
+
+
+def stores_hold_what_their_events_say(facts: Facts) -> Iterator[str]:
+    """Every aggregate is what its events make of it, with the number of the last: each had its effect exactly once."""
+    for service in SERVICES:
+        happened: defaultdict[str, list[Sent]] = defaultdict(list)
+        for sent in facts.sent:
+            if sent.stream == event_stream(service):
+                happened[sent.aggregate].append(sent)
+        for name, aggregate in AGGREGATES[service].items():
+            if aggregate.evolve is None:
+                continue
+            for id_, (state, number) in facts.states[service][name].items():
+                past = happened.pop(id_, [])
+                made = None
+                for sent in past:
+                    made = aggregate.evolve(made, REGISTER[sent.type].model_validate(sent.data))
+                if (made, len(past)) != (state, number):
+                    yield f"{service}'s {name} {id_} is {state} after {number}, its {len(past)} events make it {made}"
+        for id_, past in happened.items():
+            if past[-1].name != "data-steward-removed":
+                yield f"{service} has no {id_}, to which happened: {', '.join(sent.name for sent in past)}"
+
+
+def what_no_event_tells_is_there(facts: Facts) -> Iterator[str]:
+    """Scores as last handed in, one opening line in the ledger of burden for each admission, no plan left in hand."""
+    held = {(one.round, one.organisation): one.scores for one in facts.of("benchmark", "SUBMISSIONS").values()}
+    handed_in: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
+    for asked in facts.ledger.asked.values():
+        if isinstance(asked.command, benchmark.SubmitScores) and asked.reply and asked.reply.done:
+            scores = {code: score.value for code, score in asked.command.scores.items()}
+            handed_in[asked.command.round, asked.command.organisation].append(scores)
+    for key, all_scores in handed_in.items():
+        if held.get(key) != all_scores[-1]:
+            yield f"benchmark holds {held.get(key)} of {key}; handed in was {all_scores}"
+    admitted = Counter(
+        (sent.data["umbrella"], sent.data["network"]) for sent in facts.events_of(membership.MemberNetworkAdmitted)
+    )
+    lines = Counter(
+        (line.umbrella, line.network) for line in facts.of("events", "LEDGER").values() if line.meeting is None
+    )
+    yield from _differences("lines that open the ledger of burden", lines, admitted)
+    plans = facts.of("events", "PLANS")
+    yield from (f"the plan {id_} is still in hand" for id_, plan in plans.items() if plan.state == "in-hand")
+    worked = Counter(each.plan for each in facts.of("events", "WORKED_FROM").values())
+    yield from _differences("what plans were worked out from", worked, Counter(plans.keys()))
+    for id_, proposal in facts.of("membership", "PROPOSALS").items():
+        if proposal.state == "open" and proposal.deadline < clock.now():
+            yield f"the proposal {id_} is open after its deadline, {proposal.deadline}"
+
+
+def copies_are_what_their_owners_have(facts: Facts) -> Iterator[str]:
+    """What followers keep of the other services is what those have."""
+    networks = facts.of("membership", "NETWORKS")
+    memberships = facts.of("membership", "MEMBERSHIPS")
+    admitted = {id_: (one.umbrella, one.network) for id_, one in memberships.items() if one.state == "admitted"}
+    seated = {sent.aggregate for sent in facts.events_of(membership.SteeringMemberAppointed)}
+    groups = facts.of("membership", "STEERING_GROUPS")
+
+    def compare(
+        service: str, copy: str, kept: Callable[[Any], object], owned: Mapping[str, object], only: str = ""
+    ) -> Iterator[str]:
+        copies = {id_: kept(one) for id_, one in facts.of(service, copy).items() if not only or getattr(one, only)}
+        return _differences(f"{service}'s copy of {copy}", copies, owned)
+
+    yield from compare(
+        "benchmark",
+        "ORGANISATIONS",
+        lambda one: (one.slug, one.name, one.abbreviation, one.type, one.region),
+        {
+            id_: (one.key, one.name, one.abbreviation, one.type, one.region)
+            for id_, one in facts.of("membership", "ORGANISATIONS").items()
+        },
+    )
+    yield from compare(
+        "events",
+        "NETWORKS",
+        lambda one: (
+            one.name,
+            one.office,
+            one.umbrella,
+            {person: who.office for person, who in one.representatives.items() if not who.stood_down},
+        ),
+        {
+            id_: (
+                one.name,
+                one.office,
+                one.umbrella is not None,
+                {person: who.office for person, who in one.representatives.items()},
+            )
+            for id_, one in networks.items()
+        },
+    )
+    yield from compare("events", "MEMBERS", lambda one: (one.umbrella, one.network), admitted, only="admitted")
+    yield from compare("notifications", "MEMBER_NETWORKS", lambda one: (one.umbrella, one.network), admitted)
+    yield from compare(
+        "notifications",
+        "NETWORKS",
+        lambda one: (one.name, one.region, one.steward, _principals(one.representatives)),
+        {
+            id_: (one.name, one.office and one.office.region, one.steward, _principals(one.representatives))
+            for id_, one in networks.items()
+        },
+    )
+    yield from compare(
+        "notifications",
+        "STEERING_GROUPS",
+        lambda one: (one.network, sorted(_principals(one.seats).values())),
+        # Copied once somebody was seated in it.
+        {id_: (groups[id_].network, sorted(_principals(groups[id_].seats).values())) for id_ in seated},
+    )
+    yield from compare(
+        "notifications",
+        "PROPOSALS",
+        lambda one: (one.author, set(one.electorate)),
+        {
+            id_: (one.author, set(one.voices))
+            for id_, one in facts.of("membership", "PROPOSALS").items()
+            if one.state in ("draft", "open")
+        },
+    )
+    yield from compare(
+        "notifications",
+        "MEETINGS",
+        lambda one: (one.date, one.place, one.invited),
+        {
+            id_: (one.date, one.place, one.invited)
+            for id_, one in facts.of("events", "MEETINGS").items()
+            if one.state == "booked"
+        },
+    )
+    yield from compare(
+        "notifications",
+        "DATA_STEWARDS",
+        lambda one: one.principal,
+        {id_: one.principal for id_, one in facts.of("benchmark", "STEWARDS").items()},
+    )
+
+
+def _principals(people: Mapping[str, Any]) -> dict[str, str]:
+    return {key: who.principal for key, who in people.items()}
+
+
+PREMISES: Mapping[type[Event], type[Event]] = {
+    membership.ProposalAmended: membership.ProposalOpened,
+    membership.ProposalWithdrawn: membership.ProposalOpened,
+    events.MeetingCancelled: events.MeetingBooked,
+}
+"""Events that are told of only where another came before: a draft that is amended concerns nobody yet."""
+
+
+def everybody_is_told_each_thing_once(facts: Facts) -> Iterator[str]:
+    """Deliveries are what the log says; nobody is told of a thing twice; who asked for everything got everything."""
+    delivered = [(sent.aggregate, sent.sequence, sent.cause) for sent in facts.sent if sent.stream == DELIVERIES]
+    yield from _differences("the delivery log", Counter(facts.told), Counter(delivered))
+    for (subscriber, cause), count in Counter((who, cause) for who, _, cause in delivered).items():
+        if count > 1:
+            yield f"{subscriber} is told {count} times of {cause}"
+    past = {(sent.type, sent.aggregate) for sent in facts.sent}
+    to_tell = set()
+    for sent in facts.sent:
+        contract = REGISTER[sent.type]
+        rule = RULES.get(contract) if issubclass(contract, Event) else None
+        if rule is None or rule.confidential:
+            continue
+        premise = PREMISES.get(rule.event)
+        if premise is None or (premise.wire.type, sent.aggregate) in past:
+            to_tell.add(sent.id)
+    told = {cause for who, _, cause in delivered if who == WITNESS}
+    yield from (f"{WITNESS} was not told of {sent}" for sent in facts.sent if sent.id in to_tell - told)
+    yield from (f"{WITNESS} was told of {cause}, which is nothing to tell of" for cause in told - to_tell)
+
+
+def dead_letters_are_those_that_were_planted(facts: Facts) -> Iterator[str]:
+    """Each broken event lies once with each follower that would have handled it; nothing else does, or waits."""
+    for service, follower in PLATFORM.items():
+        planted = Counter(
+            f"event /concord/membership {id_}"
+            for id_, contract in facts.ledger.poison.items()
+            if contract.wire.type in follower.surface.events
+        )
+        yield from _differences(f"{service}'s dead letters", Counter(facts.letters[service]), planted)
+        if facts.parked[service]:
+            yield f"{service} has {facts.parked[service]} events that wait for one before them"
+
+
+CHECKS: Sequence[Callable[[Facts], Iterable[str]]] = (
+    commands_are_carried_out_once,
+    inbound_messages_are_taken_in_once,
+    every_event_has_a_cause,
+    outboxes_and_streams_hold_the_same,
+    sequences_have_no_gap_and_keep_their_order,
+    stores_hold_what_their_events_say,
+    what_no_event_tells_is_there,
+    copies_are_what_their_owners_have,
+    everybody_is_told_each_thing_once,
+    dead_letters_are_those_that_were_planted,
+)
+
+
+def problems(check: Callable[[Facts], Iterable[str]], facts: Facts) -> list[str]:
+    """What a check found: the first problems in words, and how many more there are."""
+    found = list(check(facts))
+    more = [f"and {len(found) - TOLD_AT_MOST} more"] if len(found) > TOLD_AT_MOST else []
+    return found[:TOLD_AT_MOST] + more
+
+
+def _by_cause(sent: Iterable[Sent]) -> dict[str, list[Sent]]:
+    caused: defaultdict[str, list[Sent]] = defaultdict(list)
+    for each in sent:
+        caused[each.cause].append(each)
+    return caused
+
+
+def _differences(what: str, ours: Mapping[Any, Any], theirs: Mapping[Any, Any]) -> Iterator[str]:
+    for key in ours.keys() | theirs.keys():
+        if ours.get(key) != theirs.get(key):
+            yield f"{what}: of {key} there is {ours.get(key)}, and there should be {theirs.get(key)}"

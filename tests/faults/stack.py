@@ -1,0 +1,101 @@
+"""A platform to be killed: a real NATS server and the four services as processes, each on a store of its own."""
+
+import sys
+from pathlib import Path
+from types import TracebackType
+
+from sqlalchemy import Engine, func, select
+
+from deploy.local_stack import Program
+from shared import clock
+from shared.broker import Connection
+from shared.database import open_store, reading
+from shared.identity import SERVICES
+from shared.outbox import count_unsent
+from shared.streams import ApiError, api, durables
+from shared.tasks import TASKS
+from shared.testing.nats import NatsServer
+from shared.testing.stores import Backend, new_store
+from shared.timers import next_due
+from tests.faults.schedule import PLATFORM
+
+ROOT = Path(__file__).parents[2]
+BYTECODE = ROOT / "build" / "bytecode"
+SOON = 15.0
+"""Seconds: a timer due within them is still to be waited for."""
+
+
+class Stack:
+    """Starts, kills and restarts services; ``engines`` look into their stores from outside."""
+
+    def __init__(self, directory: Path, store: Backend) -> None:
+        self.directory = directory
+        self.nats = NatsServer(directory / "nats")
+        self.programs: dict[str, Program] = {}
+        self._stores = {name: new_store(store, directory) for name in SERVICES}
+        self.engines: dict[str, Engine] = {name: open_store(url) for name, url in self._stores.items()}
+
+    async def __aenter__(self) -> "Stack":
+        self.nats.start()
+        for name in SERVICES:
+            self.start(name)
+        self.operator: Connection = await self.nats.connect("operator", "operator")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for program in self.programs.values():
+            program.kill()
+        for program in self.programs.values():
+            await program.ended()
+        for engine in self.engines.values():
+            engine.dispose()
+        await self.nats.__aexit__(kind, error, trace)
+
+    def start(self, service: str, fault: str = "") -> Program:
+        """Starts a service that does not run, to die at ``fault`` if one is given."""
+        environment = {
+            "CONCORD_NATS": self.nats.url,
+            "CONCORD_CREDENTIALS": str(self.nats.creds(service, service)),
+            "CONCORD_STORE": self._stores[service],
+            "CONCORD_FAULT": fault,
+        }
+        if sys.dont_write_bytecode:  # a second for each of many starts, where nothing compiled lies beside the sources
+            environment |= {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(BYTECODE)}
+        command = (sys.executable, "-m", f"services.{service}.main")
+        program = Program(service, command, self.directory / f"{service}.log", environment)
+        self.programs[service] = program
+        return program
+
+    async def kill(self, service: str) -> None:
+        """Ends a service, and whatever it has started, without a word."""
+        self.programs[service].kill()
+        await self.programs[service].ended()
+
+    async def in_hand(self) -> list[str]:
+        """What is still to be done, in sentences: deliveries, events not sent, tasks, timers about to fall due."""
+        found = []
+        for name, service in PLATFORM.items():
+            for durable in durables(name, service.follows):
+                try:
+                    told = await api(self.operator, f"CONSUMER.INFO.{durable.stream}.{durable.name}")
+                except ApiError as error:
+                    found.append(f"{name} is not ready: {error}")
+                    continue
+                if left := told["num_pending"] + told["num_ack_pending"]:
+                    found.append(f"{name} has {left} messages of {durable.stream} before it")
+        for name, engine in self.engines.items():
+            with reading(engine) as connection:
+                if unsent := count_unsent(connection):
+                    found.append(f"{name} has {unsent} events to send")
+                if tasks := connection.scalar(select(func.count()).select_from(TASKS)):
+                    found.append(f"{name} has {tasks} tasks to do")
+                due = next_due(connection)
+                if due is not None and (due - clock.now()).total_seconds() < SOON:
+                    found.append(f"{name} has a timer due at {due}")
+        return found
+
+    def dead(self) -> list[str]:
+        """The services that do not run, with their last words."""
+        return [f"{name} ended: {p.last_words}" for name, p in self.programs.items() if p.process.poll() is not None]
