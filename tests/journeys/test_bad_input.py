@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import closing
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -373,6 +374,22 @@ async def test_every_problem_of_a_query_is_told_at_once(mail: Mail) -> None:
     assert expected["limit"] == "at most 500"
     assert "'Scotland'" in expected["nation"]
     assert expected["parent"] == "a UUID in lower case"
+
+
+async def test_a_circle_of_parents_is_found_however_far_up_it_closes(everybody: People) -> None:
+    def listed(key: str, parent: str) -> dict[str, Any]:
+        organisation = {"key": key, "name": key.title(), "format": "charity", "parents": [parent]}
+        return envelope(OrganisationListed, data={"organisation": organisation})
+
+    line = ("great-grandparent", "grandparent", "parent", "child")
+    for parent, child in pairwise(("york", *line)):
+        payload = json.dumps(listed(child, parent)).encode()
+        await everybody.publish_bytes(
+            "register", subject_of(OrganisationListed, "register"), payload, STRUCTURED_HEADERS
+        )
+    refusal = await Mail(everybody).refused(OrganisationListed, listed(line[0], line[-1]))
+    assert refusal.data["by_code"] == {"parents-in-a-circle": 1}
+    assert "a body cannot belong to itself" in refusal.sentence
 
 
 # ---- names nobody knows --------------------------------------------------------------------------------------------
