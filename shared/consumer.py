@@ -8,10 +8,10 @@ import json
 from collections.abc import Awaitable, Callable
 
 import structlog
+from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
-from shared.broker import Connection
 from shared.testing.fault_points import fault_point
 
 REQUESTED_AT_ONCE = 500
@@ -32,7 +32,7 @@ class Consumer:
 
     def __init__(
         self,
-        nc: Connection,
+        nc: Client,
         stream: str,
         durable: str,
         deliver: Callable[[Msg], None],
@@ -135,10 +135,11 @@ class Consumer:
         self._change.set()
 
 
-async def acknowledge(nc: Connection, replies: list[str]) -> None:
+async def acknowledge(nc: Client, replies: list[str]) -> None:
     """Tells the server that these messages are handled and durable."""
     fault_point("before-ack")
-    await nc.publish_all((reply, {}, b"+ACK") for reply in replies)
+    for reply in replies:
+        await nc.publish(reply, b"+ACK")
     fault_point("after-ack")
 
 
