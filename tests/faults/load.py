@@ -33,6 +33,8 @@ REGISTER_NAME = "register"
 PATIENCE = 2.0
 """Seconds to wait for an answer before the command is sent again."""
 PAUSE = 0.2
+OVERLOADED = "overloaded"
+"""The code of a refusal that is no answer: the same command is to be sent again."""
 PACE = (0.02, 0.2)
 """Seconds between two steps of a story: enough to keep a service busy, and to leave it time to be started."""
 ASKED_AGAIN = 0.1
@@ -96,7 +98,8 @@ class Platform:
         except (NobodyAnswers, TimedOut):
             await asyncio.sleep(PAUSE)
             return None
-        return Reply.model_validate_json(answer.data)
+        reply = Reply.model_validate_json(answer.data)
+        return None if reply.refusal and reply.refusal.code == OVERLOADED else reply
 
     async def hand_in(self, message: Inbound, id_: str, *, good: bool) -> None:
         """Publishes an inbound message until the stream confirms it."""
