@@ -5,10 +5,12 @@ PIP := $(BIN)/pip --disable-pip-version-check --quiet
 # More or fewer test processes, or pytest's own arguments: make test WORKERS=4 ARGS="tests/membership -k block"
 WORKERS ?= 2
 ARGS ?=
+# How many processes make faults kills.
+KILLS ?= 2000
 
 CODE := services shared deploy tests
 
-.PHONY: help install run test bench lint format contracts lock node clean
+.PHONY: help install run test faults bench lint format contracts lock node clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -33,6 +35,9 @@ run: install ## set up, then show the whole platform at work (concord demo)
 test: install ## run every test; those that need Node are skipped where it is missing
 	@$(MAKE) --no-print-directory node || echo "The packages for Node could not be installed: the tests that need them are skipped." >&2
 	@$(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile $(ARGS)
+
+faults: install ## kill services at every fault point under load (make faults KILLS=100 SEED=7)
+	@$(BIN)/python -W "ignore:XDG_RUNTIME_DIR is not set" -m tests.faults.run --kills $(KILLS) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 bench: install ## measure it beside raw JetStream and a plain version (ARGS="--rounds 1 --only SQLite")
 	@$(BIN)/python -m tests.performance.bench $(ARGS)

@@ -37,6 +37,8 @@ from tests.faults.stack import Stack
 
 STREAMS = (*map(event_stream, SERVICES), DELIVERIES, INBOUND_REFUSED_STREAM)
 READ_AT_ONCE = 1000
+LONGEST = 600
+"""Characters of a problem."""
 TOLD_AT_MOST = 10
 """Problems of one kind that are told one by one; the rest are counted."""
 
@@ -456,7 +458,7 @@ CHECKS: Sequence[Callable[[Facts], Iterable[str]]] = (
 
 def problems(check: Callable[[Facts], Iterable[str]], facts: Facts) -> list[str]:
     """What a check found: the first problems in words, and how many more there are."""
-    found = list(check(facts))
+    found = [problem if len(problem) <= LONGEST else problem[:LONGEST] + "…" for problem in check(facts)]
     more = [f"and {len(found) - TOLD_AT_MOST} more"] if len(found) > TOLD_AT_MOST else []
     return found[:TOLD_AT_MOST] + more
 

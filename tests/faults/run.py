@@ -26,6 +26,7 @@ from shared.testing.stores import BACKENDS
 from tests.faults.rounds import Outcome, run
 from tests.faults.schedule import Round, who_meets
 
+DEFAULT_KILLS = 2000
 ALIVE_AT_ONCE = 2
 """Rounds: one kills while the other waits for redelivery."""
 
@@ -33,14 +34,15 @@ console = Console()
 
 
 def main(
-    kills: Annotated[int | None, typer.Option(help="how many; 2000, or all of the round that is asked for")] = None,
+    kills: Annotated[int | None, typer.Option(help=f"how many; {DEFAULT_KILLS} if none is given")] = None,
     seed: Annotated[int | None, typer.Option(help="what everything is drawn from; a new one, if none is given")] = None,
     round: Annotated[int | None, typer.Option(help="only this round of the run")] = None,
 ) -> None:
     """Kills services at every fault point under load and checks that nothing is lost, doubled or made up."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     seed = secrets.randbelow(1_000_000) if seed is None else seed
-    rounds = _rounds(seed, kills or 2000) if round is None else [Round(seed, round, kills)]
+    kills = DEFAULT_KILLS if kills is None else kills
+    rounds = _rounds(seed, kills) if round is None else [_round(seed, round, kills)]
     console.print(f"Seed {seed}: {sum(len(each.faults) for each in rounds)} kills in {len(rounds)} rounds.")
     outcomes = asyncio.run(_run(rounds))
     console.print(_table(outcomes))
@@ -58,10 +60,14 @@ def main(
 def _rounds(seed: int, kills: int) -> list[Round]:
     rounds: list[Round] = []
     while kills > 0:
-        whole = Round(seed, len(rounds))
-        rounds.append(whole if kills >= len(whole.faults) else Round(seed, len(rounds), kills))
-        kills -= len(whole.faults)
+        rounds.append(_round(seed, len(rounds), kills))
+        kills -= len(rounds[-1].faults)
     return rounds
+
+
+def _round(seed: int, number: int, kills: int) -> Round:
+    whole = Round(seed, number)
+    return whole if kills >= len(whole.faults) else Round(seed, number, kills)
 
 
 async def _run(rounds: Sequence[Round]) -> list[Outcome]:
