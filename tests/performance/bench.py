@@ -202,13 +202,19 @@ async def bench(work: Path, rounds: int, seconds: float, only: str) -> bool:
     return all(reach.reached for reach in reached)
 
 
+def _end(*_: object) -> None:
+    """Leaves so that everything that was started is ended, and is not disturbed at it."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sys.exit(1)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__.split("\n\n")[0])
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--seconds", type=float, default=SECONDS, help="about how long each flow is measured")
     parser.add_argument("--only", default="", help="measure only what has this in its name, such as SQLite")
     arguments = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that everything that was started is ended
+    signal.signal(signal.SIGTERM, _end)
     BUILD.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=BUILD.absolute(), prefix="bench-", ignore_cleanup_errors=True) as work:
         tempfile.tempdir = work  # PostgreSQL's files too lie on the disk that is measured
