@@ -245,7 +245,8 @@ def outboxes_and_streams_hold_the_same(facts: Facts) -> Iterator[str]:
 def sequences_have_no_gap_and_keep_their_order(facts: Facts) -> Iterator[str]:
     """Of each aggregate or receiver the numbers are 1, 2, 3, … in the outbox, and come in that order in the stream."""
     for name, stored in facts.streams.items():
-        in_outbox, in_stream = defaultdict(list), defaultdict(dict)
+        in_outbox: defaultdict[str, list[int]] = defaultdict(list)
+        in_stream: defaultdict[str, dict[int, None]] = defaultdict(dict)
         for sent in (sent for sent in facts.sent if sent.stream == name):
             in_outbox[sent.aggregate].append(sent.sequence)
         for message in (message for message in stored if message.id not in facts.ledger.poison):

@@ -109,7 +109,8 @@ class Platform:
 
     async def plant_poison(self, follower: str, id_: str, aggregate: str) -> None:
         """Puts an event into membership's stream that breaks its contract: the envelope is sound, the data is not."""
-        contract = next(c for c in map(REGISTER.__getitem__, PLATFORM[follower].surface.events) if _is_memberships(c))
+        heard = map(REGISTER.__getitem__, PLATFORM[follower].surface.events)
+        contract = next(c for c in heard if issubclass(c, Event) and c.wire.owner == "membership")
         event = {
             "specversion": "1.0", "id": id_, "source": "/concord/membership", "type": contract.wire.type,
             "subject": aggregate, "sequence": 1, "data": {"poison": True},
@@ -128,10 +129,6 @@ class Platform:
             if "error" in answer:
                 raise RuntimeError(f"{subject} was not taken: {answer['error']}")
             return
-
-
-def _is_memberships(contract: type[Any]) -> bool:
-    return issubclass(contract, Event) and contract.wire.owner == "membership"
 
 
 class Teller:

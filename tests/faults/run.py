@@ -48,7 +48,9 @@ def main(
     console.print(_table(outcomes))
     for outcome in outcomes:
         if not outcome.sound:
-            console.print(f"[bold red]Round {outcome.round.number} failed.[/] To run it again: {outcome.replay}")
+            console.print(
+                f"[bold red]Round {outcome.round.number} failed.[/] To run it again: {outcome.replay}", soft_wrap=True
+            )
     sound = all(outcome.sound for outcome in outcomes)
     killed = sum(len(outcome.killed) for outcome in outcomes)
     console.print(
@@ -79,15 +81,19 @@ async def _run(rounds: Sequence[Round]) -> list[Outcome]:
         async def one(round_: Round) -> Outcome:
             async with room:
                 directory = Path(tempfile.mkdtemp(prefix=f"concord-faults-{round_.number}-"))
-                outcome = await run(round_, directory, turn, lambda _: progress.advance(bar))
-                console.print(str(outcome))
+                try:
+                    outcome = await run(round_, directory, turn, lambda _: progress.advance(bar))
+                except Exception:
+                    console.print(f"Round {round_.number} broke off. To run it again: {Outcome(round_).replay}")
+                    raise
+                console.print(str(outcome), soft_wrap=True)
                 for check, found in outcome.found.items():
                     for problem in found:
-                        console.print(f"  [red]{check.replace('_', ' ')}[/]: {escape(problem)}")
+                        console.print(f"  [red]{check.replace('_', ' ')}[/]: {escape(problem)}", soft_wrap=True)
                 if outcome.sound:
                     shutil.rmtree(directory)
                 else:
-                    console.print(f"  stores and logs are kept in {directory}")
+                    console.print(f"  stores and logs are kept in {directory}", soft_wrap=True)
                 outcome.facts = None  # of many rounds, too much to keep
                 return outcome
 

@@ -5,7 +5,7 @@ The short set: every point once on each kind of store. ``make faults`` runs the 
 
 import asyncio
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import pytest
 
@@ -156,7 +156,7 @@ def a_dead_letter_nobody_planted(facts: Facts) -> None:
     facts.letters["membership"].append("command ada 1")
 
 
-TAMPERING: list[tuple[Callable[[Facts], None], Callable[..., object]]] = [
+TAMPERING: list[tuple[Callable[[Facts], None], Callable[[Facts], Iterable[str]]]] = [
     (an_event_is_lost, checker.commands_are_carried_out_once),
     (a_command_has_its_effect_twice, checker.commands_are_carried_out_once),
     (an_inbound_message_is_lost, checker.inbound_messages_are_taken_in_once),
@@ -180,7 +180,9 @@ TAMPERING: list[tuple[Callable[[Facts], None], Callable[..., object]]] = [
 
 
 @pytest.mark.parametrize(("tamper", "check"), TAMPERING, ids=lambda function: function.__name__)
-def test_the_checker_sees_that(tamper: Callable[[Facts], None], check: Callable[[Facts], object], facts: Facts) -> None:
+def test_the_checker_sees_that(
+    tamper: Callable[[Facts], None], check: Callable[[Facts], Iterable[str]], facts: Facts
+) -> None:
     tamper(facts)
     assert checker.problems(check, facts)
 
