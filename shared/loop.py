@@ -6,6 +6,8 @@ thread. Nobody else commits.
 
 import asyncio
 import json
+import math
+import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -70,6 +72,8 @@ class Committed:
     replies: list[bytes | None] = field(default_factory=list)
     messages: bool = False
     tasks: bool = False
+    timers: bool = False
+    """Whether timers were looked at or written; only then ``timers_due_at`` says when the next one is due."""
     timers_due_at: datetime | None = None
 
 
@@ -90,6 +94,7 @@ class Loop:
         self._room.set()
         self._stopping = False
         self._timers_due_at: datetime | None = clock.now()
+        self._timers_seen_at = -math.inf
         self.trouble: str | None = None
         self.on_messages: Callable[[], None] = lambda: None
         self.on_tasks: Callable[[], None] = lambda: None
@@ -155,7 +160,7 @@ class Loop:
                 if self._stopping:
                     return
                 continue
-            committed = await self._commit(arrivals, calls)
+            committed = await self._commit(arrivals, calls, self._must_look_at_timers())
             self._settle(arrivals, calls, committed)
 
     def stop(self) -> None:
@@ -177,12 +182,20 @@ class Loop:
     def _timers_are_due(self) -> bool:
         return self._timers_due_at is not None and self._timers_due_at <= clock.now() and not self._stopping
 
-    async def _commit(self, arrivals: Sequence[Arrival], calls: Sequence[Call]) -> Committed:
+    def _must_look_at_timers(self) -> bool:
+        """When one is due; and every so often, since another replica may have written some and gone."""
+        now = time.monotonic()
+        if self._timers_are_due() or now - self._timers_seen_at >= LONGEST_PAUSE:
+            self._timers_seen_at = now
+            return True
+        return False
+
+    async def _commit(self, arrivals: Sequence[Arrival], calls: Sequence[Call], look_at_timers: bool) -> Committed:
         attempt = 0
         while True:
             try:
                 committed = await asyncio.get_running_loop().run_in_executor(
-                    self._writer, self._transact, arrivals, calls
+                    self._writer, self._transact, arrivals, calls, look_at_timers
                 )
             except Exception as error:
                 if (trouble := trouble_behind(error)) is None:
@@ -199,18 +212,19 @@ class Loop:
                 self.trouble = None
                 return committed
 
-    def _transact(self, arrivals: Sequence[Arrival], calls: Sequence[Call]) -> Committed:
+    def _transact(self, arrivals: Sequence[Arrival], calls: Sequence[Call], look_at_timers: bool) -> Committed:
         fault_point("before-begin")
         with writing(self._engine) as connection:
             fault_point("after-begin")
             transaction = Transaction(connection, self._surface, self._batch_size)
-            committed = transaction.run(arrivals, calls)
+            committed = transaction.run(arrivals, calls, look_at_timers=look_at_timers)
             fault_point("before-commit")
         fault_point("after-commit")
         return committed
 
     def _settle(self, arrivals: Sequence[Arrival], calls: Sequence[Call], committed: Committed) -> None:
-        self._timers_due_at = committed.timers_due_at
+        if committed.timers:
+            self._timers_due_at = committed.timers_due_at
         for arrival, reply in zip(arrivals, committed.replies, strict=True):
             if arrival.settle:
                 arrival.settle(reply)
@@ -239,16 +253,18 @@ class Transaction:
         self._committed = Committed()
         self._moved: set[str] = set()
 
-    def run(self, arrivals: Sequence[Arrival], calls: Sequence[Call]) -> Committed:
+    def run(self, arrivals: Sequence[Arrival], calls: Sequence[Call], *, look_at_timers: bool = True) -> Committed:
         """Handles everything; the replies stand in the order of the arrivals."""
-        due = timers.take_due(self._connection, self._now, self._batch_size)
+        self._committed.timers = look_at_timers
+        due = timers.take_due(self._connection, self._now, self._batch_size) if look_at_timers else []
         mine = [self._surface.read(_timer_received(timer)) for timer in due]
         self._committed.replies = self._carry_out([*mine, *arrivals])[len(mine) :]
         while in_turn := self._next_in_turn():
             self._carry_out(in_turn)
         for call in calls:
             self._run_call(call)
-        self._committed.timers_due_at = timers.next_due(self._connection)
+        if self._committed.timers:
+            self._committed.timers_due_at = timers.next_due(self._connection)
         return self._committed
 
     def _carry_out(self, arrivals: Sequence[Arrival], *, again: bool = False) -> list[bytes | None]:
@@ -270,6 +286,7 @@ class Transaction:
             self._moved |= together.moved.keys()
             self._committed.messages |= together.batch.wrote_messages
             self._committed.tasks |= together.batch.wrote_tasks
+            self._committed.timers |= together.batch.wrote_timers
             return replies
         if len(arrivals) > 1:
             half = len(arrivals) // 2

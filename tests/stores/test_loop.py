@@ -1,7 +1,9 @@
-"""What one transaction of the loop promises, on SQLite and on PostgreSQL alike."""
+"""What the loop and one transaction of it promise, on SQLite and on PostgreSQL alike."""
 
+import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
@@ -15,7 +17,7 @@ from shared import clock, dead_letters, inbox, outbox, tasks, timers
 from shared.contracts import cloudevent, platform
 from shared.contracts.message import Message, subject_of
 from shared.database import LOOP, LOT, reading, trouble_behind, writing
-from shared.loop import Call, Transaction
+from shared.loop import Call, Loop, Transaction
 from shared.outbox import OUTBOX
 from shared.surface import Arrival, Received, Surface
 from shared.testing import specimen
@@ -494,3 +496,42 @@ def test_any_number_of_aggregates_and_receivers_is_looked_up_at_once(store: Engi
         found = inbox.cursors(connection, keys)
         assert sum(found.values()) == 3 * 7
         assert load(connection, specimen.ACCOUNTS, keys) == {}
+
+
+async def test_a_running_loop_keeps_to_a_timer_as_soon_as_a_message_has_set_it(store: Engine, on: Surface) -> None:
+    driver, account = Driver(store, on), new_id()
+    with ThreadPoolExecutor(1) as writer:
+        running = Loop(on, store, writer)
+        ended = asyncio.create_task(running.run())
+        running.offer(driver.command(Deposit(account=account, amount=1)))
+        await until(lambda: driver.balance(account) == 1)
+        running.offer(driver.command(Deposit(account=account, amount=2, note="later")))
+        await until(lambda: driver.balance(account) == 4)  # the timer adds one, and nothing else happens meanwhile
+        running.stop()
+        await ended
+
+
+async def test_a_busy_loop_keeps_to_a_timer_that_another_replica_has_left(store: Engine, on: Surface) -> None:
+    driver, account, busy = Driver(store, on), new_id(), new_id()
+    with ThreadPoolExecutor(1) as writer:
+        running = Loop(on, store, writer)
+        ended = asyncio.create_task(running.run())
+        running.offer(driver.command(Deposit(account=busy, amount=1)))
+        await until(lambda: driver.balance(busy) == 1)
+        with writing(store) as connection:
+            left = timers.Timer("interest", account, clock.now(), {"amount": 1})
+            timers.write(connection, {("interest", account): left})
+
+        def handled() -> bool:
+            running.offer(driver.command(Deposit(account=busy, amount=1)))
+            return driver.balance(account) == 1
+
+        await until(handled)
+        running.stop()
+        await ended
+
+
+async def until(happened: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not happened():  # noqa: ASYNC110  the loop tells nobody
+            await asyncio.sleep(0.02)
