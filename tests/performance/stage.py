@@ -24,6 +24,8 @@ FOLLOWED: dict[str, tuple[str, ...]] = {"membership": (), "notifications": ("mem
 
 START_WITHIN = 60.0
 STOP_WITHIN = 20.0
+BYTECODE = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(Path("build/bytecode").absolute())}
+"""Services start from compiled code, as they do where the package is installed, also where compiling is turned off."""
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -36,7 +38,7 @@ class Program:
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", *arguments],
-                env={**os.environ, **environment},
+                env={**os.environ, **BYTECODE, **environment},
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
