@@ -245,10 +245,13 @@ async def run_in_process(run: str, args: Mapping[str, Any]) -> Any:
     Raises RuntimeError with the last line of its complaint if it fails.
     """
     child = _start(run)
+    # Shielded: a thread that is cancelled before it began would leave the child to nobody.
+    talk = asyncio.create_task(asyncio.to_thread(child.communicate, json.dumps(args).encode()))
     try:
-        out, err = await asyncio.to_thread(child.communicate, json.dumps(args).encode())
+        out, err = await asyncio.shield(talk)
     except asyncio.CancelledError:
-        child.kill()  # the thread hears of it, and takes the child's leave
+        child.kill()
+        await asyncio.shield(talk)  # the thread hears of it at once, and takes the child's leave
         raise
     if child.returncode:
         complaint = err.decode(errors="replace").strip().splitlines() or [f"ended with {child.returncode}"]
