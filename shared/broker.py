@@ -11,7 +11,7 @@ import json
 import re
 import sysconfig
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import structlog
@@ -133,6 +133,33 @@ class Connection(Client):
         await self._flush_pending(force_flush=True)
         await super().flush(timeout)
 
+    async def publish_all(self, messages: Iterable[tuple[str, Mapping[str, str], bytes]]) -> None:
+        """Publishes many messages (subject, headers, payload) in their order.
+
+        For engines that send thousands: a call of the client's own ``publish`` costs several times as much. Names and
+        values of headers are the caller's own: they are not looked at.
+        """
+        if self.is_closed:
+            raise errors.ConnectionClosedError
+        if self.is_draining_pubs:
+            raise errors.ConnectionDrainingError
+        for subject, headers, payload in messages:
+            if not subject or _NOT_IN_SUBJECT(subject):
+                raise errors.BadSubjectError
+            if len(payload) > self.max_payload:
+                raise errors.MaxPayloadError
+            if headers:
+                lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
+                head = f"NATS/1.0\r\n{lines}\r\n".encode()
+                command = f"HPUB {subject} {len(head)} {len(head) + len(payload)}\r\n".encode() + head
+            else:
+                command = f"PUB {subject} {len(payload)}\r\n".encode()
+            self.stats["out_msgs"] += 1
+            self.stats["out_bytes"] += len(payload)
+            await self._send_command(command + payload + b"\r\n")
+        if self._flush_queue is not None and self._flush_queue.empty():
+            await self._flush_pending()
+
     async def forbidden(self, subject: str) -> None:
         """Returns when the server forbids to publish, or to subscribe, to this subject."""
         told = asyncio.get_running_loop().create_future()
@@ -205,6 +232,7 @@ class Connection(Client):
             self.lost.set()
 
 
+_NOT_IN_SUBJECT = re.compile(r"[ \t\r\n]").search
 _HEADER_NAME = re.compile(r"[!-9;-~]+").fullmatch
 _VIOLATION = re.compile(r'permissions violation for (publish|subscription) to "([^"]+)"', re.IGNORECASE)
 

@@ -8,11 +8,11 @@ import json
 from collections.abc import Awaitable, Callable
 
 import structlog
-from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
 
+from shared.broker import Connection
 from shared.streams import ApiError, NotNow, api
 from shared.testing.fault_points import fault_point
 
@@ -34,7 +34,7 @@ class Consumer:
 
     def __init__(
         self,
-        nc: Client,
+        nc: Connection,
         stream: str,
         durable: str,
         deliver: Callable[[Msg], None],
@@ -148,11 +148,10 @@ class Consumer:
         self._change.set()
 
 
-async def acknowledge(nc: Client, replies: list[str]) -> None:
+async def acknowledge(nc: Connection, replies: list[str]) -> None:
     """Tells the server that these messages are handled and durable."""
     fault_point("before-ack")
-    for reply in replies:
-        await nc.publish(reply, b"+ACK")
+    await nc.publish_all((reply, {}, b"+ACK") for reply in replies)
     fault_point("after-ack")
 
 

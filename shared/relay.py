@@ -15,10 +15,10 @@ from typing import Any
 import structlog
 import uuid_utils
 from nats import errors
-from nats.aio.client import Client
 from sqlalchemy import Column, Connection, Engine, Row, Table, or_, update
 
 from shared import clock, outbox
+from shared.broker import Connection as Nats
 from shared.contracts.cloudevent import STRUCTURED
 from shared.database import LOOP, Key, Moment, reading, upsert
 from shared.loop import Loop
@@ -26,6 +26,9 @@ from shared.testing.fault_points import fault_point
 
 BATCH_SIZE = 500
 """Messages of one atomic batch; the server takes at most 1000."""
+
+PARTS_AT_ONCE = 100
+"""Messages of a batch that are written to the connection together."""
 
 LEASE = timedelta(seconds=10)
 """How long a relay that went silent keeps others from taking over."""
@@ -84,7 +87,7 @@ class Relay:
 
     def __init__(
         self,
-        nc: Client,
+        nc: Nats,
         loop: Loop,
         engine: Engine,
         reader: Executor,
@@ -205,10 +208,13 @@ class Relay:
     async def _publish_atomically(self, stream: str, batch: Sequence[Row[Any, Any, Any, Any, Any]]) -> None:
         """JetStream atomic batch (ADR-50): all of it becomes visible with the last message, or none."""
         batch_id = str(uuid_utils.uuid7())
-        for number, row in enumerate(batch[:-1], start=1):
+        parts = [
+            (row.subject, _headers(row, {"Nats-Batch-Id": batch_id, "Nats-Batch-Sequence": str(number)}), row.payload)
+            for number, row in enumerate(batch[:-1], start=1)
+        ]
+        for start in range(0, len(parts), PARTS_AT_ONCE):
             fault_point("before-batch-part")
-            headers = {"Nats-Batch-Id": batch_id, "Nats-Batch-Sequence": str(number)}
-            await self._nc.publish(row.subject, row.payload, headers=_headers(row, stream, headers))
+            await self._nc.publish_all(parts[start : start + PARTS_AT_ONCE])
             fault_point("after-batch-part")
         fault_point("before-batch-commit")
         last = {"Nats-Batch-Id": batch_id, "Nats-Batch-Sequence": str(len(batch)), "Nats-Batch-Commit": "1"}
@@ -218,7 +224,12 @@ class Relay:
     async def _confirmed(self, stream: str, row: Row[Any, Any, Any, Any, Any], headers: dict[str, str]) -> None:
         fault_point("before-puback")
         answer = await self._nc.request(
-            row.subject, row.payload, timeout=TIMEOUT, headers=_headers(row, stream, headers)
+            row.subject,
+            row.payload,
+            timeout=TIMEOUT,
+            # Turns a message that strayed into the wrong stream into an error. Of a batch it is enough for the last
+            # one to say it: a part that strayed is missing in the batch.
+            headers=_headers(row, {"Nats-Expected-Stream": stream, **headers}),
         )
         fault_point("after-puback")
         told = json.loads(answer.data)
@@ -226,9 +237,8 @@ class Relay:
             raise NotConfirmed(f"{stream}: {error.get('description')} ({row.subject})", error.get("err_code"))
 
 
-def _headers(row: Row[Any, Any, Any, Any, Any], stream: str, more: dict[str, str]) -> dict[str, str]:
-    # The expected stream turns a message that strayed into the wrong one into an error.
-    return {"content-type": STRUCTURED, "Nats-Msg-Id": row.id, "Nats-Expected-Stream": stream, **more}
+def _headers(row: Row[Any, Any, Any, Any, Any], more: dict[str, str]) -> dict[str, str]:
+    return {"content-type": STRUCTURED, "Nats-Msg-Id": row.id, **more}
 
 
 def _said(error: Exception) -> str:

@@ -54,9 +54,10 @@ async def publish(url: str, creds: str, most: str) -> None:
 async def publish_atomically(nc: broker.Connection, subject: str, batch: Sequence[bytes]) -> None:
     """The strongest way to publish durably that the server knows (ADR-50), with the fewest headers it needs."""
     batch_id = str(uuid_utils.uuid7())
-    for number, message in enumerate(batch[:-1], start=1):
-        headers = {**HEADERS, "Nats-Batch-Id": batch_id, "Nats-Batch-Sequence": str(number)}
-        await nc.publish(subject, message, headers=headers)
+    await nc.publish_all(
+        (subject, {**HEADERS, "Nats-Batch-Id": batch_id, "Nats-Batch-Sequence": str(number)}, message)
+        for number, message in enumerate(batch[:-1], start=1)
+    )
     headers = {
         **HEADERS,
         "Nats-Batch-Id": batch_id,

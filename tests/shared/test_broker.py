@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
+from nats import errors
 from nats.aio.msg import Msg
 from structlog.testing import capture_logs
 
@@ -212,3 +213,20 @@ def test_a_file_that_holds_no_credentials_is_named(tmp_path: Path, text: str | N
         path.write_text(text)
     with pytest.raises(BadCredentials, match=f"{path}.*{sentence}"):
         principal_of(path)
+
+
+async def test_many_messages_published_at_once_arrive_as_if_published_one_by_one(server: NatsServer) -> None:
+    alice = await server.connect("member", "alice")
+    inbox = alice.new_inbox()
+    subscription = await alice.subscribe(inbox)
+    service = await server.connect("membership")
+    await service.publish_all([(inbox, {"Colour": "grün"}, "grün".encode()), (inbox, {}, b""), (inbox, {}, b"last")])
+    arrived = [await subscription.next_msg(timeout=5) for _ in range(3)]
+    assert [message.data for message in arrived] == ["grün".encode(), b"", b"last"]
+    assert [message.headers for message in arrived] == [{"Colour": "grün"}, None, None]
+
+
+async def test_a_subject_that_would_end_the_line_is_not_published(server: NatsServer) -> None:
+    alice = await server.connect("member", "alice")
+    with pytest.raises(errors.BadSubjectError):
+        await alice.publish_all([("membership.v1.command.x.alice\r\nPUB other 0", {}, b"")])
