@@ -36,7 +36,7 @@ test: install ## run every test; those that need Node are skipped where it is mi
 	@$(MAKE) --no-print-directory node || echo "The packages for Node could not be installed: the tests that need them are skipped." >&2
 	@$(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile $(ARGS)
 
-faults: install ## kill services at every fault point under load (make faults KILLS=100 SEED=7)
+faults: install ## kill services at every fault point, and disturb them in every other way (make faults KILLS=100 SEED=7)
 	@$(BIN)/python -W "ignore:XDG_RUNTIME_DIR is not set" -m tests.faults.run --kills $(KILLS) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 bench: install ## measure it beside raw JetStream and a plain version (ARGS="--rounds 1 --only SQLite")

@@ -1,0 +1,5 @@
+"""Several processes of one service on one store."""
+
+from tests.faults.disturbance import Disturbance
+
+DISTURBANCES: tuple[Disturbance, ...] = ()
