@@ -44,6 +44,9 @@ LONGEST_PAUSE = 1.0
 RETRY_PAUSES = (0.02, 0.1, 0.5, 1.0)
 """Seconds to wait before a transaction is tried again while the store is in trouble; the last one for ever after."""
 
+SILENT_AFTER = 1.5
+"""Seconds a transaction may take before whoever asks is told that the store is in trouble: it is locked, or away."""
+
 INBOUND_REFUSED_STREAM = "INBOUND-REFUSED"
 
 log = structlog.get_logger()
@@ -95,10 +98,19 @@ class Loop:
         self._stopping = False
         self._timers_due_at: datetime | None = clock.now()
         self._timers_seen_at = -math.inf
-        self.trouble: str | None = None
+        self._trouble: str | None = None
+        self._asked_at: float | None = None  # since when the store has a transaction in hand
         self.on_messages: Callable[[], None] = lambda: None
         self.on_tasks: Callable[[], None] = lambda: None
         self.on_settled: Callable[[], None] = lambda: None
+
+    @property
+    def trouble(self) -> str | None:
+        """Why nothing is committed, if nothing is."""
+        silent = 0.0 if self._asked_at is None else time.monotonic() - self._asked_at
+        if self._trouble is None and silent > SILENT_AFTER:
+            return f"the store is in trouble: it has not answered for {silent:.1f} s"
+        return self._trouble
 
     # ---- in ----------------------------------------------------------------------------------------------------
 
@@ -193,6 +205,7 @@ class Loop:
     async def _commit(self, arrivals: Sequence[Arrival], calls: Sequence[Call], look_at_timers: bool) -> Committed:
         attempt = 0
         while True:
+            self._asked_at = time.monotonic()
             try:
                 committed = await asyncio.get_running_loop().run_in_executor(
                     self._writer, self._transact, arrivals, calls, look_at_timers
@@ -201,15 +214,15 @@ class Loop:
                 if (trouble := trouble_behind(error)) is None:
                     raise
                 reason = str(trouble.orig).strip()
-                if self.trouble is None:
+                if self._trouble is None:
                     log.error("the store is in trouble; trying again until it is not", reason=reason)
-                self.trouble = f"the store is in trouble: {reason}"
+                self._trouble = f"the store is in trouble: {reason}"
                 await asyncio.sleep(RETRY_PAUSES[min(attempt, len(RETRY_PAUSES) - 1)])
                 attempt += 1
             else:
-                if self.trouble is not None:
+                if self._trouble is not None:
                     log.info("the store is well again")
-                self.trouble = None
+                self._trouble = self._asked_at = None
                 return committed
 
     def _transact(self, arrivals: Sequence[Arrival], calls: Sequence[Call], look_at_timers: bool) -> Committed:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -16,7 +17,7 @@ from sqlalchemy.exc import DBAPIError
 from shared import clock, dead_letters, inbox, outbox, tasks, timers
 from shared.contracts import cloudevent, platform
 from shared.contracts.message import Message, subject_of
-from shared.database import LOOP, LOT, reading, trouble_behind, writing
+from shared.database import LOCK_TIMEOUT, LOOP, LOT, reading, trouble_behind, writing
 from shared.loop import Call, Loop, Transaction
 from shared.outbox import OUTBOX
 from shared.surface import Arrival, Received, Surface
@@ -527,6 +528,25 @@ async def test_a_busy_loop_keeps_to_a_timer_that_another_replica_has_left(store:
             return driver.balance(account) == 1
 
         await until(handled)
+        running.stop()
+        await ended
+
+
+async def test_a_loop_whose_store_keeps_it_waiting_says_so_before_it_gives_up(store: Engine, on: Surface) -> None:
+    driver, account = Driver(store, on), new_id()
+    with ThreadPoolExecutor(1) as writer:
+        running = Loop(on, store, writer)
+        ended = asyncio.create_task(running.run())
+        with store.connect() as other:
+            other.exec_driver_sql("BEGIN EXCLUSIVE" if store.dialect.name == "sqlite" else "LOCK TABLE inbox")
+            assert running.trouble is None
+            asked_at = time.monotonic()
+            running.offer(driver.command(Deposit(account=account, amount=1)))
+            await until(lambda: running.trouble is not None)
+            assert time.monotonic() - asked_at < LOCK_TIMEOUT / 2
+            other.rollback()
+        await until(lambda: driver.balance(account) == 1)
+        await until(lambda: running.trouble is None)
         running.stop()
         await ended
 
