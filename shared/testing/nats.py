@@ -5,6 +5,7 @@
 """
 
 import asyncio
+import os
 import signal
 import subprocess
 import time
@@ -12,6 +13,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
+import nkeys  # type: ignore[import-untyped]  # it ships no types
+
+from shared import identity
 from shared.broker import SERVER_BINARY, Connection, connect
 from shared.identity import Keys, write_creds
 
@@ -85,6 +89,14 @@ class NatsServer:
         self._connections.append(connection)
         return connection
 
+    async def connect_breaker(self) -> Connection:
+        """A connection of somebody who may delete streams and durables; closed with the server."""
+        path = self.directory / "creds" / "breaker.creds"
+        write_breakers_creds(self.keys, path)
+        connection = await connect([self.url], path, patience=START_WITHIN)
+        self._connections.append(connection)
+        return connection
+
     async def __aenter__(self) -> "NatsServer":
         self.start()
         return self
@@ -101,3 +113,17 @@ class NatsServer:
             self.process.send_signal(by)
             self.process.wait(STOP_WITHIN)
             self.process = None
+
+
+def write_breakers_creds(keys: Keys, path: Path) -> None:
+    """Credentials of somebody who may delete streams and durables, as nobody on the platform may."""
+    user = nkeys.from_seed(nkeys.encode_seed(os.urandom(32), nkeys.PREFIX_BYTE_USER))
+    unlimited = {"type": "user", "subs": -1, "data": -1, "payload": -1}
+    jwt = identity._encode(
+        {"sub": identity._public(user), "name": "breaker"}, nats=unlimited, signer=keys._pairs["account"]
+    )
+    write_creds(
+        path,
+        f"-----BEGIN NATS USER JWT-----\n{jwt}\n------END NATS USER JWT------\n\n"
+        f"-----BEGIN USER NKEY SEED-----\n{user.seed.decode()}\n------END USER NKEY SEED------\n",
+    )

@@ -73,13 +73,13 @@ async def run(round_: Round, directory: Path, turn: asyncio.Lock, said: Said = l
         load = Load(round_, Platform(stack.nats, ledger))
         async with turn:
             began = time.monotonic()
-            await asyncio.wait_for(load.prepare(lambda: _settled(stack)), READY_WITHIN)
+            await asyncio.wait_for(load.prepare(lambda: settled(stack)), READY_WITHIN)
             async with asyncio.TaskGroup() as group:
                 telling = group.create_task(load.run())
                 await asyncio.gather(*(_kill(stack, load, name, outcome, said) for name in SERVICES))
                 load.ending = True
                 await _within(ENDED_WITHIN, telling, outcome, "the load did not end")
-        await _within(SETTLED_WITHIN, _settled(stack), outcome, "there is still something in hand")
+        await _within(SETTLED_WITHIN, settled(stack), outcome, "there is still something in hand")
         outcome.found[AT_REST] += [*await stack.in_hand(), *stack.dead()]
         outcome.facts = await gather(stack, ledger)
     outcome.found |= {check.__name__: problems(check, outcome.facts) for check in CHECKS}
@@ -117,7 +117,7 @@ def _complain(outcome: Outcome, said: Said, complaint: str) -> None:
     said(complaint)
 
 
-async def _settled(stack: Stack) -> None:
+async def settled(stack: Stack) -> None:
     """Returns once nothing is in hand, at two looks one after the other."""
     quiet = 0
     while quiet < 2:

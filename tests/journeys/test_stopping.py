@@ -14,13 +14,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-import nkeys  # type: ignore[import-untyped]  # it ships no types
 import pytest
 import pytest_asyncio
 
 from deploy.local_stack import LocalStack
 from deploy.people import People, new_id
-from shared import identity
 from shared.broker import BrokerError, Connection, connect
 from shared.contracts.membership import (
     ImportOrganisations,
@@ -31,8 +29,9 @@ from shared.contracts.membership import (
 )
 from shared.contracts.notifications import ListDeliveries, Subscribe
 from shared.contracts.platform import Health
-from shared.identity import SERVICES, Keys, write_creds
+from shared.identity import SERVICES, Keys
 from shared.streams import ApiError, api, durables
+from shared.testing.nats import write_breakers_creds
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -50,18 +49,8 @@ Answer = TypeVar("Answer")
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def breaker(stack: LocalStack) -> AsyncIterator[Connection]:
     """Somebody who may delete streams and durables, as nobody on the platform may."""
-    keys = Keys.load(stack.directory / "keys")
-    user = nkeys.from_seed(nkeys.encode_seed(os.urandom(32), nkeys.PREFIX_BYTE_USER))
-    unlimited = {"type": "user", "subs": -1, "data": -1, "payload": -1}
-    jwt = identity._encode(
-        {"sub": identity._public(user), "name": "breaker"}, nats=unlimited, signer=keys._pairs["account"]
-    )
     creds = stack.directory / "creds" / "breaker.creds"
-    write_creds(
-        creds,
-        f"-----BEGIN NATS USER JWT-----\n{jwt}\n------END NATS USER JWT------\n\n"
-        f"-----BEGIN USER NKEY SEED-----\n{user.seed.decode()}\n------END USER NKEY SEED------\n",
-    )
+    write_breakers_creds(Keys.load(stack.directory / "keys"), creds)
     connection = await connect([stack.url], creds, patience=PATIENCE)
     yield connection
     await connection.close()
