@@ -305,6 +305,7 @@ class Process:
 
     async def _reconcile(self, arrival: Arrival) -> None:
         try:
+            await self._declare()  # one that is gone is filled again too
             counts = await reconcile(self._nc, self._engine, self._loop)
             reply = Reply(outcome="done", done=Done(counts=counts))
         except Exception as error:

@@ -30,7 +30,7 @@ from shared.contracts.membership import (
 from shared.contracts.notifications import ListDeliveries, Subscribe
 from shared.contracts.platform import Health
 from shared.identity import SERVICES, Keys
-from shared.streams import ApiError, api, durables
+from shared.streams import INBOUND_REFUSED, ApiError, api, durables
 from shared.testing.nats import write_breakers_creds
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -243,6 +243,26 @@ async def test_a_stream_that_is_deleted_is_filled_again_from_the_store(
     await people.until("everybody has read everything", lambda: all_delivered(people))
     health = [await people.ask("operator", Health(), service) for service in SERVICES]
     assert [(one.ready, one.dead_letters, one.waiting_events) for one in health] == [(True, 0, 0)] * len(SERVICES)
+
+
+async def test_reconcile_also_fills_a_stream_that_nobody_has_missed_yet(
+    stack: LocalStack, people: People, breaker: Connection
+) -> None:
+    """Nobody follows it, and nobody had anything to say on it since."""
+    await people.enter("register", "publisher")
+    circus = OrganisationListed(organisation=OrganisationRow(key="circus", name="Circus", format="circus"))
+    await people.publish("register", circus)
+
+    async def as_in_the_outbox() -> bool:
+        told = outbox_ids(stack, INBOUND_REFUSED)
+        return told != [] and sorted(await ids_in(breaker, INBOUND_REFUSED)) == told
+
+    await people.until("the publisher was told of the refusal", as_in_the_outbox)
+    await api(breaker, f"STREAM.DELETE.{INBOUND_REFUSED}")
+    command = [CONCORD, "reconcile", "membership", "--data", stack.directory]
+    ran = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    await people.until("the stream holds what the outbox says, each once", as_in_the_outbox)
 
 
 async def test_a_service_whose_events_do_not_get_out_says_that_it_is_not_ready_and_reconcile_heals_it(
