@@ -6,6 +6,7 @@ replicas. It is woken by the commit, and looks by itself after a start and when 
 
 import asyncio
 import json
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Executor
 from datetime import timedelta
@@ -16,12 +17,13 @@ import structlog
 import uuid_utils
 from nats import errors
 from sqlalchemy import Column, Connection, Engine, Row, Table, or_, update
+from sqlalchemy.exc import DBAPIError
 
 from shared import clock, outbox
 from shared.broker import Connection as Nats
 from shared.contracts.cloudevent import STRUCTURED
-from shared.database import LOOP, Key, Moment, reading, upsert
-from shared.loop import Loop
+from shared.database import LOOP, Key, Moment, reading, trouble_behind, upsert
+from shared.loop import SILENT_AFTER, Loop
 from shared.testing.fault_points import fault_point
 
 BATCH_SIZE = 500
@@ -108,7 +110,16 @@ class Relay:
         self._marks: set[asyncio.Task[None]] = set()
         self._renew_at = 0.0
         self._stopping = False
-        self.trouble: str | None = None
+        self._trouble: str | None = None
+        self._asked_at: float | None = None  # since when a stream has something to confirm
+
+    @property
+    def trouble(self) -> str | None:
+        """Why no event gets out, if none does."""
+        silent = 0.0 if self._asked_at is None else time.monotonic() - self._asked_at
+        if self._trouble is None and silent > SILENT_AFTER:
+            return f"events do not get out: the stream has not confirmed them for {silent:.1f} s"
+        return self._trouble
 
     def wake(self) -> None:
         """Says that something was committed."""
@@ -126,18 +137,21 @@ class Relay:
             self._woken.clear()
             try:
                 idle = not await self._hold_lease() or not await self._relay_some()
-            except (errors.Error, NotConfirmed, OSError) as error:
-                if self.trouble is None:
+            except (errors.Error, NotConfirmed, OSError, DBAPIError) as error:
+                if isinstance(error, DBAPIError) and trouble_behind(error) is None:
+                    raise
+                if self._trouble is None:
                     log.error("events do not get out; trying again until they do", reason=_said(error))
-                self.trouble = f"events do not get out: {_said(error)}"
+                self._trouble = f"events do not get out: {_said(error)}"
                 await asyncio.sleep(RETRY_PAUSES[min(attempt, len(RETRY_PAUSES) - 1)])
                 attempt += 1
                 if isinstance(error, errors.NoRespondersError):
                     await self._restore()  # nobody takes it in: the stream may be gone, and may have no follower
                 continue
-            if self.trouble is not None:
+            if self._trouble is not None:
                 log.info("events get out again")
-            self.trouble, attempt = None, 0
+            self._trouble = self._asked_at = None
+            attempt = 0
             if idle and not self._stopping:
                 try:
                     async with asyncio.timeout(LOOK_EVERY):
@@ -223,6 +237,7 @@ class Relay:
 
     async def _confirmed(self, stream: str, row: Row[Any, Any, Any, Any, Any], headers: dict[str, str]) -> None:
         fault_point("before-puback")
+        self._asked_at = time.monotonic()
         answer = await self._nc.request(
             row.subject,
             row.payload,
@@ -242,4 +257,6 @@ def _headers(row: Row[Any, Any, Any, Any, Any], more: dict[str, str]) -> dict[st
 
 
 def _said(error: Exception) -> str:
+    if isinstance(error, DBAPIError):
+        return f"the store is in trouble: {str(error.orig).strip()}"
     return str(error) or type(error).__name__

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import uuid_utils
-from sqlalchemy import Engine, update
+from sqlalchemy import Engine, create_engine, text, update
 
 from shared import clock, outbox
 from shared.contracts.membership import NetworkRegistered
@@ -93,6 +93,52 @@ async def test_a_relay_makes_a_stream_anew_that_nobody_follows_and_ends_with_eve
     assert told["state"]["messages"] == 700
     with writing(store) as connection:
         assert take_lease(connection, "relay", "the next one")
+
+
+async def test_a_relay_outlives_a_store_that_is_away(store: Engine, loop: Loop, tmp_path: Path) -> None:
+    if store.dialect.name == "sqlite":
+        pytest.skip("a file is not away")
+    async with NatsServer(tmp_path) as server:
+        nc = await server.connect("membership")
+        await reconcile(nc, platform_streams(), [])
+
+        async def restore() -> None:
+            raise AssertionError("the streams are there")
+
+        with ThreadPoolExecutor(1) as reader:
+            relay = Relay(nc, loop, store, reader, restore)
+            running = asyncio.create_task(relay.run())
+            record(store, 1)
+            async with asyncio.timeout(10):
+                while unsent(store):  # noqa: ASYNC110  the relay tells nobody
+                    await asyncio.sleep(0.02)
+            shut(store, away=True)
+            try:
+                async with asyncio.timeout(10):
+                    while relay.trouble is None and not running.done():  # noqa: ASYNC110  the relay tells nobody
+                        await asyncio.sleep(0.02)
+                assert "not currently accepting connections" in (relay.trouble or "")
+            finally:
+                shut(store, away=False)
+            record(store, 7)
+            async with asyncio.timeout(10):
+                while unsent(store) or relay.trouble:  # noqa: ASYNC110  the relay tells nobody
+                    await asyncio.sleep(0.02)
+            relay.stop()
+            await running
+
+
+def shut(store: Engine, *, away: bool) -> None:
+    """Lets nobody into a store, and those who are in out; or opens it again."""
+    name = store.url.database
+    server = create_engine(store.url.set(database="postgres"), isolation_level="AUTOCOMMIT")
+    with server.connect() as connection:
+        connection.exec_driver_sql(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS {not away}')
+        if away:
+            connection.execute(
+                text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = :name"), {"name": name}
+            )
+    server.dispose()
 
 
 async def test_a_call_to_a_loop_that_has_ended_is_told_so(store: Engine) -> None:
