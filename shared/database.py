@@ -19,13 +19,14 @@ from sqlalchemy import (
     Delete,
     Dialect,
     Engine,
-    Insert,
+    FromClause,
     MetaData,
     String,
     Table,
     Update,
     any_,
     bindparam,
+    column,
     create_engine,
     event,
     func,
@@ -193,41 +194,66 @@ def among(connection: Connection, column: Column[Any], values: Sequence[Any]) ->
     return column == any_(bindparam(None, values, type_=ARRAY(column.type)))
 
 
-def _insert(table: Table, names: tuple[str, ...], _dialect: str) -> Insert | Update | Delete:
-    return table.insert().values({name: bindparam(name) for name in names}).inline()
+# The statements below are made of a table, the columns that rows were given for, and where the values come from. SQLite
+# is handed the rows one after another and does not mind. Every statement that PostgreSQL is sent costs it as much as
+# the row itself, so it gets one, with a list for each column.
 
 
-def _insert_or_keep(table: Table, names: tuple[str, ...], dialect: str) -> Insert | Update | Delete:
-    statement = (sqlite_insert if dialect == "sqlite" else postgresql_insert)(table)
-    statement = statement.values({name: bindparam(name) for name in names}).inline()
-    return statement.on_conflict_do_nothing(index_elements=list(table.primary_key))
+def _insert(table: Table, names: tuple[str, ...], rows: FromClause | None) -> Any:
+    return _given(table.insert(), names, rows)
 
 
-def _insert_or_replace(table: Table, names: tuple[str, ...], dialect: str) -> Insert | Update | Delete:
-    statement = (sqlite_insert if dialect == "sqlite" else postgresql_insert)(table)
-    statement = statement.values({name: bindparam(name) for name in names}).inline()
+def _insert_or_keep(table: Table, names: tuple[str, ...], rows: FromClause | None) -> Any:
+    return _given(_own_insert(table, rows), names, rows).on_conflict_do_nothing(index_elements=list(table.primary_key))
+
+
+def _insert_or_replace(table: Table, names: tuple[str, ...], rows: FromClause | None) -> Any:
+    statement = _given(_own_insert(table, rows), names, rows)
     others = {name: statement.excluded[name] for name in names if not table.c[name].primary_key}
     if not others:
-        return _insert_or_keep(table, names, dialect)
+        return _insert_or_keep(table, names, rows)
     return statement.on_conflict_do_update(index_elements=list(table.primary_key), set_=others)
 
 
-def _update(table: Table, names: tuple[str, ...], _dialect: str) -> Insert | Update | Delete:
-    others: dict[str, Any] = {name: bindparam(name) for name in names if not table.c[name].primary_key}
-    return table.update().where(*_by_key(table)).values(others)
+def _update(table: Table, names: tuple[str, ...], rows: FromClause | None) -> Update:
+    values = {name: _value(table, name, rows) for name in names if not table.c[name].primary_key}
+    return table.update().where(*_by_key(table, rows)).values(values)
 
 
-def _delete(table: Table, _names: tuple[str, ...], _dialect: str) -> Insert | Update | Delete:
-    return table.delete().where(*_by_key(table))
+def _delete(table: Table, _names: tuple[str, ...], rows: FromClause | None) -> Delete:
+    return table.delete().where(*_by_key(table, rows))
 
 
-def _by_key(table: Table) -> list[ColumnElement[bool]]:
-    return [column == bindparam(KEY_PREFIX + column.name, type_=column.type) for column in table.primary_key]
+def _own_insert(table: Table, rows: FromClause | None) -> Any:
+    return sqlite_insert(table) if rows is None else postgresql_insert(table)
+
+
+def _given(statement: Any, names: tuple[str, ...], rows: FromClause | None) -> Any:
+    if rows is None:
+        return statement.values({name: bindparam(name) for name in names}).inline()
+    # Ordered, since positions are given out in the order of the rows.
+    return statement.from_select(names, select(*(rows.c[name] for name in names)).order_by(rows.c[NTH]))
+
+
+def _by_key(table: Table, rows: FromClause | None) -> list[ColumnElement[bool]]:
+    return [column == _value(table, column.name, rows, KEY_PREFIX) for column in table.primary_key]
+
+
+def _value(table: Table, name: str, rows: FromClause | None, prefix: str = "") -> ColumnElement[Any]:
+    return bindparam(prefix + name, type_=table.c[name].type) if rows is None else rows.c[name]
+
+
+def _lists(table: Table, names: tuple[str, ...]) -> FromClause:
+    """Rows made of a list for each column."""
+    lists = [bindparam(name, type_=ARRAY(table.c[name].type)) for name in names]
+    columns = [column(name, table.c[name].type) for name in names]
+    return func.unnest(*lists).table_valued(*columns, with_ordinality=NTH).render_derived(name="given")
 
 
 KEY_PREFIX = "key of "
+NTH = "nth"
 
-Make = Callable[[Table, tuple[str, ...], str], Insert | Update | Delete]
+Make = Callable[[Table, tuple[str, ...], FromClause | None], Any]
 
 
 @dataclass(frozen=True)
@@ -242,15 +268,16 @@ class _Place:
 @lru_cache(maxsize=1024)
 def _prepared(make: Make, table: Table, names: tuple[str, ...], dialect: Dialect) -> tuple[str, list[_Place]]:
     """The text of a statement and its placeholders, in order."""
+    is_sqlite = dialect.name == "sqlite"
     by_position: Any = type(dialect)
-    paramstyle = "qmark" if dialect.name == "sqlite" else "format"
-    compiled: Any = make(table, names, dialect.name).compile(dialect=by_position(paramstyle=paramstyle))
+    statement = make(table, names, None if is_sqlite else _lists(table, names))
+    compiled: Any = statement.compile(dialect=by_position(paramstyle="qmark" if is_sqlite else "format"))
     places = []
     for name in compiled.positiontup:
-        kind = compiled.binds[name].type
+        kind = compiled.binds[name].type if is_sqlite else compiled.binds[name].type.item_type
         process = kind.dialect_impl(dialect).bind_processor(dialect)
         places.append(_Place(name.removeprefix(KEY_PREFIX), process, isinstance(kind, Moment)))
-    return str(compiled), places
+    return str(compiled).replace("%s", "%b"), places  # %b: lists go in binary, a text of a list would have to be read
 
 
 def _write(connection: Connection, make: Make, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -267,7 +294,8 @@ def _write(connection: Connection, make: Make, table: Table, rows: Sequence[Mapp
         elif place.process:
             values = [place.process(value) for value in values]
         columns.append(values)
-    connection.exec_driver_sql(text, list(zip(*columns, strict=True)))
+    is_sqlite = connection.dialect.name == "sqlite"
+    connection.exec_driver_sql(text, list(zip(*columns, strict=True)) if is_sqlite else tuple(columns))
 
 
 def lock_counters(connection: Connection, table: Table, column: str, keys: Collection[str]) -> dict[str, int]:
