@@ -194,11 +194,12 @@ def _envelope(attributes: dict[str, Any]) -> Envelope | Refusal:  # noqa: PLR091
         if value is None:
             if name in _REQUIRED:
                 return _missing(name)
-        elif type(value) is not str or not 0 < len(value) <= MAX_ATTRIBUTE_LENGTH or _unclean(value):
-            return _bad_text(name, value)
+        elif not (type(value) is str and 0 < len(value) <= MAX_ATTRIBUTE_LENGTH and value.isprintable()):
+            if type(value) is not str or not 0 < len(value) <= MAX_ATTRIBUTE_LENGTH or _control_character(value):
+                return _bad_text(name, value)
     time = get("time")
     if time is not None:
-        time = _instant(time)
+        time = _instant(time) if type(time) is str else _bad_time()
         if isinstance(time, Refusal):
             return time
     sequence = get("sequence")
@@ -232,10 +233,6 @@ def _envelope(attributes: dict[str, Any]) -> Envelope | Refusal:  # noqa: PLR091
     )
 
 
-def _unclean(text: str) -> bool:
-    return not text.isprintable() and _control_character(text) is not None  # the first is quick, and mostly enough
-
-
 def _missing(name: str) -> Refusal:
     return Refusal(
         code=f"{name}-missing",
@@ -267,12 +264,18 @@ def _bad_text(name: str, value: Any) -> Refusal:
     )
 
 
-def _instant(value: Any) -> datetime | Refusal:
-    if type(value) is str and len(value) <= MAX_ATTRIBUTE_LENGTH and _rfc3339(value):
+@lru_cache(maxsize=16)
+def _instant(value: str) -> datetime | Refusal:
+    """Everything one transaction wrote has the same time, so the same text comes many times in a row."""
+    if len(value) <= MAX_ATTRIBUTE_LENGTH and _rfc3339(value):
         try:
             return datetime.fromisoformat(value.upper()).astimezone(UTC)
         except (ValueError, OverflowError):
             pass  # the right form, but no such day, hour or offset: refused like any other text that is no moment
+    return _bad_time()
+
+
+def _bad_time() -> Refusal:
     return Refusal(
         code="bad-time",
         sentence="The attribute time is not a moment by RFC 3339 with an offset; one looks like 2026-03-09T14:30:00Z.",
@@ -455,26 +458,38 @@ class Attributes(TypedDict, total=False):
 
 def write(message: Message, **attributes: Unpack[Attributes]) -> bytes:
     """The message as structured JSON; publish it with ``STRUCTURED_HEADERS``."""
-    head = to_json(_written(type(message), attributes))
-    return head[:-1] + b',"data":' + message.__pydantic_serializer__.to_json(message) + b"}"
+    own = {name: value for name, value in attributes.items() if value is not None}
+    own["time"] = _said(attributes["time"])
+    said = to_json(own)[1:-1]
+    return b'%b,%b,"data":%b}' % (_head(type(message)), said, message.__pydantic_serializer__.to_json(message))
+
+
+@lru_cache(maxsize=1024)
+def _head(contract: type[Message]) -> bytes:
+    """The attributes that all messages of a contract share, as the beginning of a JSON object."""
+    return to_json(_shared(contract))[:-1]
+
+
+def _shared(contract: type[Message]) -> dict[str, str]:
+    return {
+        "specversion": "1.0",
+        "type": contract.wire.type,
+        "datacontenttype": JSON,
+        "dataschema": schema_address(contract),
+    }
 
 
 def binary(message: Message, **attributes: Unpack[Attributes]) -> tuple[dict[str, str], bytes]:
     """The message in binary mode: ``ce-`` headers, percent-encoded once, and its data alone as the payload."""
-    written = _written(type(message), attributes)
+    written = _shared(type(message)) | _own(attributes)
     headers = {f"ce-{name}": quote(str(value), safe=_SAFE_IN_HEADERS) for name, value in written.items()}
     return headers, message.__pydantic_serializer__.to_json(message)
 
 
-def _written(contract: type[Message], given: Attributes) -> dict[str, str | int]:
-    written: dict[str, Any] = {"specversion": "1.0", "type": contract.wire.type}
-    for name, value in given.items():
-        if value is not None:
-            written[name] = value
-    written["time"] = _said(given["time"])
-    written["datacontenttype"] = JSON
-    written["dataschema"] = schema_address(contract)
-    return written
+def _own(given: Attributes) -> dict[str, str | int]:
+    own: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    own["time"] = _said(given["time"])
+    return own
 
 
 @lru_cache(maxsize=16)
