@@ -293,7 +293,11 @@ class Process:
         try:
             with reading(self._engine) as connection:
                 answer = handler.run(query, Reader(connection, clock.now(), principal))
-        except Exception:
+        except Exception as error:
+            if (trouble := trouble_behind(error)) is not None:
+                reason = f"the store is in trouble: {str(trouble.orig).strip()}"
+                log.warning("a query could not be answered", query=name, reason=reason)
+                return Reply(outcome="failed", failure=Failure(sentence=f"{name} could not be answered: {reason}"))
             log.exception("a query failed", query=name)
             return Reply(
                 outcome="failed",
