@@ -194,9 +194,10 @@ def _envelope(attributes: dict[str, Any]) -> Envelope | Refusal:  # noqa: PLR091
         if value is None:
             if name in _REQUIRED:
                 return _missing(name)
-        elif not (type(value) is str and 0 < len(value) <= MAX_ATTRIBUTE_LENGTH and value.isprintable()):
-            if type(value) is not str or not 0 < len(value) <= MAX_ATTRIBUTE_LENGTH or _control_character(value):
-                return _bad_text(name, value)
+        elif type(value) is not str or not 0 < len(value) <= MAX_ATTRIBUTE_LENGTH:
+            return _bad_text(name, value)
+        if value is not None and not value.isprintable() and _control_character(value):  # the first is the quick one
+            return _bad_text(name, value)
     time = get("time")
     if time is not None:
         time = _instant(time) if type(time) is str else _bad_time()
