@@ -12,7 +12,7 @@ from uuid import UUID
 import structlog
 from nats.aio.client import Client
 from nats.aio.msg import Msg
-from sqlalchemy import Connection, Engine, select
+from sqlalchemy import Connection, Engine, func, select
 
 from shared import outbox
 from shared.database import reading
@@ -31,12 +31,14 @@ async def reconcile(nc: Client, engine: Engine, loop: Loop) -> dict[str, int]:
     """Marks as unsent whatever a stream has lost; how many messages of each stream. The relay does the rest."""
     lost: dict[str, int] = {}
     for stream in await asyncio.to_thread(_streams, engine):
+        last, unsent = await asyncio.to_thread(_not_sent_yet, engine, stream)
         present = await _ids_in(nc, stream)
         lost[stream] = 0
         after = 0
         while rows := await asyncio.to_thread(_sent_rows, engine, stream, after):
             after = rows[-1][0]
-            missing = [id_ for _, id_ in rows if UUID(id_).bytes not in present]
+            sent_before = [(position, id_) for position, id_ in rows if position <= last and position not in unsent]
+            missing = [id_ for _, id_ in sent_before if UUID(id_).bytes not in present]
             if missing:
                 await loop.call(partial(_mark, missing=missing))
                 lost[stream] += len(missing)
@@ -51,6 +53,14 @@ def _mark(connection: Connection, missing: list[str]) -> None:
 def _streams(engine: Engine) -> list[str]:
     with reading(engine) as connection:
         return list(connection.scalars(select(OUTBOX.c.stream).distinct().order_by(OUTBOX.c.stream)))
+
+
+def _not_sent_yet(engine: Engine, stream: str) -> tuple[int, set[int]]:
+    """The last row there is, and those before it that are still to be sent: what goes out meanwhile is not lost."""
+    mine = OUTBOX.c.stream == stream
+    with reading(engine) as connection:
+        last = connection.scalar(select(func.max(OUTBOX.c.position)).where(mine)) or 0
+        return last, set(connection.scalars(select(OUTBOX.c.position).where(mine, OUTBOX.c.sent_at.is_(None))))
 
 
 def _sent_rows(engine: Engine, stream: str, after: int) -> list[tuple[int, str]]:
