@@ -6,7 +6,7 @@ Nobody here gives up: a command without an answer is sent again, under the same 
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from random import Random
 from typing import Any, get_args
 from uuid import UUID
@@ -20,6 +20,7 @@ from shared.contracts.cloudevent import STRUCTURED_HEADERS, write
 from shared.contracts.membership import GivenOffice, GivenUmbrellaRules, Office, OrganisationRow, Position
 from shared.contracts.message import REGISTER, Command, Event, Inbound, Query, subject_of
 from shared.contracts.platform import Done, Reply
+from shared.streams import UNAVAILABLE
 from shared.testing.nats import NatsServer
 from tests.faults.ledger import Asked, Handed, Ledger
 from tests.faults.schedule import PLATFORM, Round
@@ -124,6 +125,9 @@ class Platform:
             try:
                 answer = json.loads((await self._as[principal].request(subject, payload, 5, headers=headers)).data)
             except errors.Error:
+                await asyncio.sleep(PAUSE)
+                continue
+            if answer.get("error", {}).get("code") == UNAVAILABLE:
                 await asyncio.sleep(PAUSE)
                 continue
             if "error" in answer:
@@ -433,6 +437,13 @@ class Load:
     async def plant_poison(self, follower: str) -> None:
         """Has a follower meet an event it cannot handle."""
         await self.platform.plant_poison(follower, self._prologue.id(), self._prologue.id())
+
+    async def open_proposal(self, deadline: datetime) -> str:
+        """Puts a proposal to the council that nobody says anything on; its id."""
+        drafted = membership.DraftProposal(umbrella=self._world.council, title=self._prologue.word(), text="Later.")
+        proposal = str((await self._prologue.do("operator", drafted)).id)
+        await self._prologue.do("operator", membership.OpenProposal(proposal=proposal, deadline=deadline))
+        return proposal
 
     async def run(self) -> None:
         """Tells stories until ``ending``, and those begun to their end."""

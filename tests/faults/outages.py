@@ -1,21 +1,38 @@
 """NATS and services that go away and come back: killed, rolled back, robbed of a stream, stopped, out of time."""
 
 import asyncio
+import json
+import os
 import shutil
 import signal
+import time
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 
+from deploy.local_stack import Program
+from shared import clock
+from shared.database import reading
 from shared.identity import SERVICES
 from shared.streams import api
 from shared.testing.stores import Backend
+from shared.unit_of_work import load
 from tests.faults import checker
+from tests.faults.checker import Facts
 from tests.faults.disturbance import Disturbance
-from tests.faults.rounds import Said
-from tests.faults.under_load import UnderLoad, under_load
+from tests.faults.rounds import LOOK_EVERY, Said
+from tests.faults.under_load import DURABLES, UnderLoad, under_load
 
-RESUMES_WITHIN = 10.0
+RESUMES_WITHIN = 15.0
 """Seconds after NATS is back, or a stream was deleted, until everybody reads again."""
+
+STOPS_WITHIN = 5.0
+"""Seconds a service that is told to stop has, to finish what is in its hands."""
+MOST_OF_A_CORE = 0.05
+"""What a service may use of a core while there is nobody to work for."""
+MOST_LINES = 5
+"""A service may log about one outage: that it began, why no event gets out, and that it is over."""
 
 
 # ---- NATS is killed ------------------------------------------------------------------------------------------------
@@ -34,6 +51,42 @@ async def nats_is_killed(directory: Path, store: Backend, seed: int, said: Said,
         return platform.found
 
 
+async def nats_is_away(directory: Path, store: Backend, seed: int, said: Said, *, seconds: float = 600) -> list[str]:
+    async with under_load(directory, store, seed) as platform:
+        await platform.pause(1, 2)
+        programs = platform.stack.programs
+        lines = {name: _lines(programs[name]) for name in SERVICES}
+        platform.stack.nats.kill()
+        await asyncio.sleep(2)  # what was in hand is done
+        began, used = time.monotonic(), {name: _processor_seconds(programs[name]) for name in SERVICES}
+        await asyncio.sleep(seconds)
+        away = time.monotonic() - began
+        shares = {name: (_processor_seconds(programs[name]) - used[name]) / away for name in SERVICES}
+        platform.found += [
+            f"{name} used {share:.1%} of a core" for name, share in shares.items() if share > MOST_OF_A_CORE
+        ]
+        for name in SERVICES:
+            spoken = _lines(programs[name])[len(lines[name]) :]
+            if sum("connection to NATS lost" in line for line in spoken) != 1 or len(spoken) > MOST_LINES:
+                platform.found.append(f"{name} wrote {len(spoken)} lines while NATS was away: {spoken[:20]}")
+        platform.found += platform.stack.dead()
+        await asyncio.to_thread(platform.stack.nats.start)
+        took = await platform.resumes(f"after NATS was away for {away:.0f} s", RESUMES_WITHIN)
+        counted = await platform.end()
+        said(f"{away:.0f} s at {max(shares.values()):.1%} of a core at most, back to work in {took:.1f} s; {counted}")
+        return platform.found
+
+
+def _lines(program: Program) -> list[str]:
+    return program.log.read_text().splitlines()
+
+
+def _processor_seconds(program: Program) -> float:
+    """What a process has used so far (proc(5): utime and stime)."""
+    fields = Path(f"/proc/{program.process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 # ---- what a stream holds is lost -----------------------------------------------------------------------------------
 
 
@@ -45,9 +98,7 @@ async def nats_is_rolled_back(directory: Path, store: Backend, seed: int, said: 
         await platform.pause(2, 4)
         await _everything_inbound_is_read(platform)
         if stopped:
-            for name in SERVICES:
-                platform.stack.programs[name].process.terminate()
-            await asyncio.gather(*(platform.stack.programs[name].ended() for name in SERVICES))
+            await asyncio.gather(*(platform.stop(name, STOPS_WITHIN) for name in SERVICES))
         platform.stack.nats.kill()
         shutil.rmtree(copy.with_name("jetstream"))
         copy.rename(copy.with_name("jetstream"))
@@ -83,6 +134,23 @@ async def streams_are_deleted(
         return platform.found
 
 
+async def durables_are_deleted(directory: Path, store: Backend, seed: int, said: Said, *, times: int = 5) -> list[str]:
+    """All of them, again and again: everything is delivered once more, and has no effect once more."""
+    async with under_load(directory, store, seed) as platform:
+        breaker = await platform.stack.nats.connect_breaker()
+        longest = 0.0
+        every = [durable for each in DURABLES.values() for durable in each]
+        for _ in range(times):
+            await platform.pause(1, 2)
+            for durable in platform.random.sample(every, len(every)):
+                await api(breaker, f"CONSUMER.DELETE.{durable.stream}.{durable.name}")
+            longest = max(longest, await platform.resumes("after every durable was deleted", RESUMES_WITHIN))
+        if refilled := await platform.reconcile():
+            platform.found.append(f"{refilled} messages were filled in again, and none was lost")
+        said(f"{times * len(every)} durables, back to work within {longest:.1f} s; {await platform.end()}")
+        return platform.found
+
+
 async def _everything_inbound_is_read(platform: UnderLoad) -> None:
     """No store could fill in again what nobody has read: it is lost with its stream, as with any publisher's queue."""
     platform.load.publishing = False
@@ -102,6 +170,127 @@ def _copy_of_nats(platform: UnderLoad) -> Path:
     shutil.copytree(nats.directory / "jetstream", copy)
     nats.process.send_signal(signal.SIGCONT)
     return copy
+
+
+# ---- services are stopped ------------------------------------------------------------------------------------------
+
+
+async def services_are_stopped(
+    directory: Path, store: Backend, seed: int, said: Said, *, times: int = 250
+) -> list[str]:
+    """Beside one another, each as soon as it is back at work: a clean stop leaves nothing to be delivered again."""
+    async with under_load(directory, store, seed) as platform:
+        took: list[float] = []
+
+        async def stop_again_and_again(service: str, times: int) -> None:
+            random = platform.round.random(f"stopping {service}")
+            for _ in range(times):
+                while await platform.why_not_ready(service):  # noqa: ASYNC110  said by no event
+                    await asyncio.sleep(LOOK_EVERY)
+                await asyncio.sleep(random.uniform(0, 1))
+                took.append(await platform.stop(service, STOPS_WITHIN))
+                platform.found += await _left_behind(platform, service)
+                platform.stack.start(service)
+
+        await asyncio.gather(*(stop_again_and_again(name, times // len(SERVICES)) for name in SERVICES))
+        counted = await platform.end()
+        for durable in (durable for each in DURABLES.values() for durable in each):
+            told = await api(platform.stack.operator, f"CONSUMER.INFO.{durable.stream}.{durable.name}")
+            delivered = told["delivered"]
+            if (again := delivered["consumer_seq"] - delivered["stream_seq"]) != 0:
+                platform.found.append(f"{durable.name} was given {again} messages of {durable.stream} once more")
+        said(f"{len(took)} stops, each within {max(took):.1f} s; {counted}")
+        return platform.found
+
+
+async def _left_behind(platform: UnderLoad, service: str) -> list[str]:
+    """What the server still waits to hear of a service that has gone; it takes in the last words a little later."""
+    found: list[str] = []
+    for _ in range(10):
+        found = []
+        for durable in DURABLES[service]:
+            told = await api(platform.stack.operator, f"CONSUMER.INFO.{durable.stream}.{durable.name}")
+            if told["num_ack_pending"] or told["num_redelivered"]:
+                found.append(
+                    f"{service} left {told['num_ack_pending']} messages of {durable.stream} unacknowledged, "
+                    f"{told['num_redelivered']} of them delivered more than once"
+                )
+        if not found:
+            break
+        await asyncio.sleep(0.1)
+    return found
+
+
+# ---- the clock is stepped ------------------------------------------------------------------------------------------
+
+DAY = timedelta(days=1)
+STRIKES_WITHIN = 10.0
+"""Seconds after its start in which a service does what fell due before."""
+
+
+async def clock_is_stepped(
+    directory: Path, store: Backend, seed: int, said: Said, *, planning: bool = True
+) -> list[str]:
+    """By a day forth and by a day back, each time at a restart; deadlines lie before, between and beyond."""
+    async with under_load(directory, store, seed) as platform:
+        platform.load.planning = planning
+        hours = [platform.random.uniform(*each) for each in ((1, 12), (12, 23.9), (24.1, 36), (36, 47.9), (49, 99))]
+        deadlines = {
+            await platform.load.open_proposal(deadline): deadline
+            for deadline in [clock.now() + timedelta(hours=each) for each in hours]
+        }
+        latest = timedelta()
+        for offset in (DAY, timedelta(), -DAY, 2 * DAY, -DAY, timedelta()):
+            for name in SERVICES:
+                await platform.stack.kill(name)
+                platform.stack.start(name, clock_offset=offset)
+            await platform.ready()
+            latest = max(latest, offset)
+            if offset == -DAY:  # what is set by a clock that runs behind strikes when that clock says so
+                deadline = clock.now() + offset + timedelta(seconds=5)
+                deadlines[await platform.load.open_proposal(deadline)] = deadline
+                await asyncio.sleep(5)
+            platform.found += await _not_as_due(platform, deadlines, latest)
+        counted = await platform.end()
+        if platform.facts is not None:
+            platform.found += _early(platform.facts)
+        said(f"6 steps, {len(deadlines)} deadlines; {counted}")
+        return platform.found
+
+
+async def _not_as_due(platform: UnderLoad, deadlines: Mapping[str, datetime], latest: timedelta) -> list[str]:
+    """Deadlines that lie before what a clock has shown, and did not strike; and those beyond, that did."""
+    found: list[str] = []
+    give_up_at = time.monotonic() + STRIKES_WITHIN
+    while time.monotonic() < give_up_at:
+        states = await asyncio.to_thread(_states, platform, deadlines)
+        should_be = {id_: "closed" if due <= clock.now() + latest else "open" for id_, due in deadlines.items()}
+        found = [
+            f"a proposal due at {deadlines[id_]} is {states.get(id_)}, after a clock was ahead by {latest}"
+            for id_ in deadlines
+            if states.get(id_) != should_be[id_]
+        ]
+        if not found:
+            break
+        await asyncio.sleep(LOOK_EVERY)
+    return found
+
+
+def _states(platform: UnderLoad, proposals: Iterable[str]) -> dict[str, str]:
+    with reading(platform.stack.engines["membership"]) as connection:
+        found = load(connection, checker.AGGREGATES["membership"]["PROPOSALS"], list(proposals))
+    return {id_: state.state for id_, (state, _) in found.items()}
+
+
+def _early(facts: Facts) -> list[str]:
+    """What a timer caused before it was due: both moments by the service's own clock."""
+    return [
+        f"{sent}, which was due at {due}, happened at {at}"
+        for sent in facts.sent
+        if sent.cause.startswith("timer ")
+        and (at := datetime.fromisoformat(json.loads(sent.payload)["time"]))
+        < (due := datetime.fromisoformat(sent.cause.rpartition(" ")[2]))
+    ]
 
 
 DISTURBANCES: tuple[Disturbance, ...] = (
@@ -124,5 +313,25 @@ DISTURBANCES: tuple[Disturbance, ...] = (
         "streams-deleted",
         "Each stream is deleted: the flow resumes by itself, reconcile fills the stream again",
         streams_are_deleted,
+    ),
+    Disturbance(
+        "durables-deleted",
+        "Every durable is deleted, five times: the flow resumes by itself, nothing has its effect twice",
+        durables_are_deleted,
+    ),
+    Disturbance(
+        "nats-away",
+        "NATS is away for ten minutes: services stay up below 5 % of a core, say so once, and resume within seconds",
+        nats_is_away,
+    ),
+    Disturbance(
+        "services-stopped",
+        "SIGTERM under load, 500 times on two stores: out within five seconds, nothing is delivered again",
+        services_are_stopped,
+    ),
+    Disturbance(
+        "clock-stepped",
+        "The clock is stepped by a day forth and back: no deadline is lost, none strikes early",
+        clock_is_stepped,
     ),
 )

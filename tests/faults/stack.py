@@ -1,6 +1,7 @@
 """A platform to be killed: a real NATS server and the four services as processes, each on a store of its own."""
 
 import sys
+from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 
@@ -14,7 +15,7 @@ from shared.identity import SERVICES
 from shared.outbox import count_unsent
 from shared.streams import ApiError, api, durables
 from shared.tasks import TASKS
-from shared.testing.nats import NatsServer
+from shared.testing.nats import PLENTY, NatsServer
 from shared.testing.stores import Backend, new_store
 from shared.timers import next_due
 from tests.faults.schedule import PLATFORM
@@ -26,11 +27,14 @@ SOON = 15.0
 
 
 class Stack:
-    """Starts, kills and restarts services; ``engines`` look into their stores from outside."""
+    """Starts, kills and restarts services; ``engines`` look into their stores from outside.
 
-    def __init__(self, directory: Path, store: Backend) -> None:
+    ``room`` is how many bytes NATS stores at most.
+    """
+
+    def __init__(self, directory: Path, store: Backend, room: int = PLENTY) -> None:
         self.directory = directory
-        self.nats = NatsServer(directory / "nats")
+        self.nats = NatsServer(directory / "nats", room)
         self.programs: dict[str, Program] = {}
         self._stores = {name: new_store(store, directory) for name in SERVICES}
         self.engines: dict[str, Engine] = {name: open_store(url) for name, url in self._stores.items()}
@@ -53,13 +57,14 @@ class Stack:
             engine.dispose()
         await self.nats.__aexit__(kind, error, trace)
 
-    def start(self, service: str, fault: str = "") -> Program:
-        """Starts a service that does not run, to die at ``fault`` if one is given."""
+    def start(self, service: str, fault: str = "", *, clock_offset: timedelta = timedelta()) -> Program:
+        """Starts a service that does not run, to die at ``fault`` if one is given, by a clock that is wrong."""
         environment = {
             "CONCORD_NATS": self.nats.url,
             "CONCORD_CREDENTIALS": str(self.nats.creds(service, service)),
             "CONCORD_STORE": self._stores[service],
             "CONCORD_FAULT": fault,
+            "CONCORD_CLOCK_OFFSET_SECONDS": str(clock_offset.total_seconds()),
         }
         if sys.dont_write_bytecode:  # a second for each of many starts, where nothing compiled lies beside the sources
             environment |= {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(BYTECODE)}

@@ -17,6 +17,7 @@ from shared.contracts.message import Command, Query, subject_of
 from shared.contracts.platform import Health, Reconcile, Reply, ServiceHealth
 from shared.identity import SERVICES
 from shared.streams import ApiError, Durable, NotNow, api, durables
+from shared.testing.nats import PLENTY
 from shared.testing.stores import BACKENDS, Backend
 from tests.faults.checker import CHECKS, Facts, gather, problems
 from tests.faults.ledger import Ledger
@@ -38,6 +39,7 @@ class UnderLoad:
 
     def __init__(self, stack: Stack, round_: Round) -> None:
         self.stack = stack
+        self.round = round_
         self.random = round_.random("disturbance")
         self.ledger = Ledger()
         self.platform = Platform(stack.nats, self.ledger)
@@ -62,6 +64,8 @@ class UnderLoad:
             reply = await self._ask(service, Health(), timeout=1)
         except BrokerError as error:
             return str(error)
+        if reply.failure is not None:
+            return reply.failure.sentence
         health = ServiceHealth.model_validate(reply.answer)
         return None if health.ready else "; ".join(health.reasons)
 
@@ -110,6 +114,20 @@ class UnderLoad:
                 beyond = None  # it is not there yet, or not there any more
             await asyncio.sleep(LOOK_EVERY)
 
+    async def stop(self, service: str, within: float) -> float:
+        """Tells a service to stop, as an operator does; how long it took. To leave late or badly is a problem."""
+        program, began = self.stack.programs[service], time.monotonic()
+        program.process.terminate()
+        try:
+            code = await asyncio.wait_for(program.ended(), within)
+        except TimeoutError:
+            self.found.append(f"{service} did not leave within {within:g} s: {program.last_words}")
+            await self.stack.kill(service)
+        else:
+            if code:
+                self.found.append(f"{service} left with {code}: {program.last_words}")
+        return time.monotonic() - began
+
     async def in_hand(self) -> str:
         """What is not ready, or still to be done."""
         unready = [f"{name}: {why}" for name in SERVICES if (why := await self.why_not_ready(name))]
@@ -137,10 +155,10 @@ class UnderLoad:
 
 
 @asynccontextmanager
-async def under_load(directory: Path, store: Backend, seed: int) -> AsyncIterator[UnderLoad]:
+async def under_load(directory: Path, store: Backend, seed: int, room: int = PLENTY) -> AsyncIterator[UnderLoad]:
     """A platform whose load has just begun; whatever happens, nothing of it is left afterwards."""
     round_ = Round(seed, BACKENDS.index(store))
-    async with Stack(directory, store) as stack:
+    async with Stack(directory, store, room) as stack:
         under = UnderLoad(stack, round_)
         await asyncio.wait_for(under.load.prepare(lambda: settled(stack)), READY_WITHIN)
         async with asyncio.TaskGroup() as group:  # a load that breaks off breaks off everything
