@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import gc
 import sys
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
@@ -66,6 +67,10 @@ MOST_QUERIES = 1000
 STORE_PAUSE = 1.0
 """Seconds between two attempts to reach a store that is away when the service starts."""
 
+GARBAGE_THRESHOLD = 100_000
+"""Objects that are made before Python looks for cycles among them. A batch makes tens of thousands that are no garbage
+and not in any cycle; with Python's own 700 a fifth of a service's processor time goes into looking at them."""
+
 STOP_WITHIN = 5.0
 """Seconds a stopping service takes to finish what it has in hand, before it leaves the rest to redelivery."""
 
@@ -90,6 +95,8 @@ def run(service: Service) -> None:
     """Runs a service until SIGTERM or SIGINT; its settings come from the environment."""
     settings = Settings.from_environment()
     configure_logging(service.name, settings.log_level)
+    gc.freeze()  # what is loaded by now stays until the end
+    gc.set_threshold(GARBAGE_THRESHOLD)
     sys.exit(uvloop.run(Process(service, settings).run()))
 
 
