@@ -27,6 +27,7 @@ install: .venv/.installed ## set up .venv with the exact versions of requirement
 	@echo "Installing the locked packages into .venv (a minute or two the first time)"
 	@$(PIP) install --requirement requirements.lock
 	@$(PIP) install --no-deps --editable .
+	@$(BIN)/python -m compileall -q -j 0 .venv/lib $(CODE)  # else every start compiles, where Python may not write
 	@touch $@
 
 run: install ## set up, then show the whole platform at work (concord demo)
@@ -39,8 +40,8 @@ test: install ## run every test; those that need Node are skipped where it is mi
 faults: install ## kill services at every fault point, and disturb them in every other way (make faults KILLS=100 SEED=7)
 	@$(BIN)/python -W "ignore:XDG_RUNTIME_DIR is not set" -m tests.faults.run --kills $(KILLS) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
-bench: install ## measure it beside raw JetStream and a plain version (ARGS="--rounds 1 --only SQLite")
-	@$(BIN)/python -m tests.performance.bench $(ARGS)
+bench: install ## measure it beside raw JetStream, a plain version and its peers (ARGS="--rounds 1 --only SQLite")
+	@$(BIN)/python -W "ignore:XDG_RUNTIME_DIR is not set" -m tests.performance.bench $(ARGS)
 
 lint: install ## style, types, import walls
 	$(BIN)/ruff check $(CODE)

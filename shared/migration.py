@@ -8,24 +8,27 @@ import importlib
 import sys
 import tempfile
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from alembic import command, context
-from alembic.config import Config
-from sqlalchemy import Connection, Engine, MetaData, text
+from sqlalchemy import Connection, Engine, MetaData, inspect, text
 
 from shared import dead_letters, inbox, outbox, relay, tasks, timers  # noqa: F401  their tables join LOOP
 from shared.database import LOOP, Document, Key, Moment, open_store, writing
+
+# Alembic is imported where it is needed: loading it takes a quarter of a second, and most starts find nothing to do.
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 ADVISORY_LOCK = 0x436F6E636F7264
 """Held while a PostgreSQL store is migrated: of several replicas that start together, one migrates."""
 
 
-def config(service: str) -> Config:
+def config(service: str) -> "Config":
     """Alembic's configuration for a service's migrations."""
-    package = importlib.import_module(f"services.{service}")
+    from alembic.config import Config
+
     settings = Config()
-    settings.set_main_option("script_location", str(Path(package.__path__[0]) / "migrations"))
+    settings.set_main_option("script_location", str(_migrations(service)))
     settings.set_main_option("path_separator", "os")
     settings.set_main_option("file_template", "%%(rev)s_%%(slug)s")
     return settings
@@ -36,13 +39,35 @@ def upgrade(engine: Engine, service: str) -> None:
     with writing(engine) as connection:
         if connection.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": ADVISORY_LOCK})
+        if _level(connection) == newest(service):
+            return
+        from alembic import command
+
         settings = config(service)
         settings.attributes["connection"] = connection
         command.upgrade(settings, "head")
 
 
+def newest(service: str) -> str:
+    """The level of the last migration of a service: migrations are numbered, and their files begin with the number."""
+    return max(file.name.partition("_")[0] for file in (_migrations(service) / "versions").glob("[0-9]*.py"))
+
+
+def _level(connection: Connection) -> str | None:
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    level: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
+    return level
+
+
+def _migrations(service: str) -> Path:
+    return Path(importlib.import_module(f"services.{service}").__path__[0]) / "migrations"
+
+
 def run(metadata: MetaData) -> None:
     """What ``migrations/env.py`` of each service calls."""
+    from alembic import context
+
     connection: Connection = context.config.attributes["connection"]
     context.configure(
         connection=connection,
@@ -67,14 +92,15 @@ def _render(kind: str, item: object, _: object) -> str | Literal[False]:
 
 def revise(service: str, message: str) -> None:
     """Writes the migration from what the service's migrations make to what its tables are."""
+    from alembic import command
+
     with tempfile.TemporaryDirectory() as directory:
         engine = open_store(f"sqlite:///{directory}/store.sqlite")
         upgrade(engine, service)
         with writing(engine) as connection:
             settings = config(service)
             settings.attributes["connection"] = connection
-            count = len(list(Path(settings.get_main_option("script_location") or "").glob("versions/*.py")))
-            command.revision(settings, message, autogenerate=True, rev_id=f"{count + 1:04}")
+            command.revision(settings, message, autogenerate=True, rev_id=f"{int(newest(service)) + 1:04}")
         engine.dispose()
 
 
