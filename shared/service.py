@@ -18,6 +18,7 @@ import uvloop
 from faststream import FastStream
 from faststream.nats import NatsMessage
 from nats.aio.msg import Msg
+from pydantic import BaseModel
 from sqlalchemy import Connection, Engine
 
 from shared import clock, dead_letters, inbox, outbox
@@ -301,18 +302,8 @@ class Process:
             with reading(self._engine) as connection:
                 answer = handler.run(query, Reader(connection, clock.now(), principal))
         except Exception as error:
-            if (trouble := trouble_behind(error)) is not None:
-                reason = f"the store is in trouble: {str(trouble.orig).strip()}"
-                log.warning("a query could not be answered", query=name, reason=reason)
-                return Reply(outcome="failed", failure=Failure(sentence=f"{name} could not be answered: {reason}"))
-            log.exception("a query failed", query=name)
-            return Reply(
-                outcome="failed",
-                failure=Failure(sentence=f"{name} could not be answered for a technical reason; the log says which."),
-            )
-        if isinstance(answer, Refusal):
-            return _refused(answer)
-        return Reply(outcome="answered", answer=answer.model_dump(mode="json"))
+            return _not_answered(name, error)
+        return _refused(answer) if isinstance(answer, Refusal) else _answered(answer)
 
     async def _reconcile(self, arrival: Arrival) -> None:
         try:
@@ -421,6 +412,20 @@ def _received(message: Msg) -> Received:
 
 def _refused(refusal: Refusal) -> Reply:
     return Reply(outcome="refused", refusal=refusal)
+
+
+def _answered(answer: BaseModel) -> Reply:
+    return Reply(outcome="answered", answer=answer.model_dump(mode="json"))
+
+
+def _not_answered(query: str, error: Exception) -> Reply:
+    if (trouble := trouble_behind(error)) is not None:
+        reason = f"the store is in trouble: {str(trouble.orig).strip()}"
+        log.warning("a query could not be answered", query=query, reason=reason)
+    else:
+        reason = "a technical failure, which the log describes."
+        log.error("a query failed", query=query, exc_info=error)
+    return Reply(outcome="failed", failure=Failure(sentence=f"{query} could not be answered: {reason}"))
 
 
 def _platform_queries(process: Process) -> dict[str, Any]:
