@@ -38,7 +38,7 @@ LEASE = timedelta(seconds=10)
 LOOK_EVERY = 1.0
 """Seconds after which the relay looks into the outbox without having been woken."""
 
-TIMEOUT = 10.0
+TIMEOUT = 5.0
 """Seconds to wait for the stream to confirm; after that nobody knows, and the batch is sent again."""
 
 RETRY_PAUSES = (0.05, 0.2, 1.0)

@@ -21,16 +21,22 @@ from shared.identity import Keys, write_creds
 
 START_WITHIN = 20.0
 STOP_WITHIN = 20.0
+PLENTY = 1 << 40
+"""Bytes: as much as nobody stores."""
+
+_SYNC = "sync_interval: always"
 
 
 class NatsServer:
     """Starts, stops, kills and restarts one server; a restart keeps its store and its port.
 
     The account's permissions are made from the contracts at each start. ``url`` is valid after the first start.
+    ``room`` is how many bytes it stores at most.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, room: int = PLENTY) -> None:
         self.directory = directory
+        self.room = room
         self.keys = Keys.create(directory / "keys")
         self.port = -1  # the server chooses
         self.process: subprocess.Popen[bytes] | None = None
@@ -48,7 +54,8 @@ class NatsServer:
     def start(self) -> None:
         """Starts the server and waits until it accepts connections (tens of milliseconds)."""
         conf = self.directory / "nats.conf"
-        conf.write_text(self.keys.server_conf(self.directory / "jetstream"))
+        text = self.keys.server_conf(self.directory / "jetstream")
+        conf.write_text(text.replace(_SYNC, f"{_SYNC}, max_file_store: {self.room}"))
         log = self.directory / "nats.log"
         log.touch()
         said_before = log.stat().st_size
@@ -75,6 +82,14 @@ class NatsServer:
         """Stops and starts on the same store and port; permissions of contracts made since then hold."""
         self.stop()
         self.start()
+
+    def make_room(self) -> None:
+        """Has the running server store as much as there is, as an operator who changes its configuration."""
+        conf = self.directory / "nats.conf"
+        conf.write_text(conf.read_text().replace(f"max_file_store: {self.room}", f"max_file_store: {PLENTY}"))
+        self.room = PLENTY
+        if self.process is not None:
+            self.process.send_signal(signal.SIGHUP)
 
     def creds(self, role: str, name: str) -> Path:
         """A credentials file for a principal; the same file for the same principal in the same role."""
