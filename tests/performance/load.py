@@ -1,6 +1,6 @@
 """The processes that send, each by itself so that nothing measured shares its thread.
 
-``publish`` sends inbound messages in atomic batches, as many as it is told to; ``offer`` sends them one by one at a
+``publish`` sends inbound messages in atomic batches, as far as it is told to; ``offer`` sends them one by one at a
 steady rate; ``command`` asks and waits for replies. They read and write lines of JSON on standard input and output.
 """
 
@@ -20,10 +20,13 @@ from nats.js.errors import APIError
 from shared import broker, clock
 from shared.contracts import cloudevent
 from shared.contracts.message import subject_of
-from tests.performance.messages import BATCH_SIZE, HEADERS, SUBJECT, accounts, payload
+from tests.performance.messages import BATCH_SIZE, HEADERS, SUBJECT, accounts, payload, renewed
 from tests.performance.pipeline.membership import PayIn
 
 PATIENCE = 20.0
+
+PREPARED = 200_000
+"""Messages that are made before the first is sent, so that making them costs nothing while something is measured."""
 
 
 def say(**what: Any) -> None:
@@ -33,20 +36,24 @@ def say(**what: Any) -> None:
 
 
 async def publish(url: str, creds: str, most: str) -> None:
-    """Sends up to ``most`` messages in atomic batches; each line read says how many may have been sent in all."""
+    """Sends messages in atomic batches; each line read says how many may have been sent in all.
+
+    No more than ``most``, after which it says so; 0 knows no end. Past those prepared, they come again with new ids.
+    """
     nc = await broker.connect([url], Path(creds), patience=PATIENCE)
-    source = accounts(seed=1)
-    prepared = [payload(account) for account in islice(source, int(most))]
+    end = int(most)
+    prepared = [payload(account) for account in islice(accounts(seed=1), min(end or PREPARED, PREPARED))]
     say(ready=True)
     sent = 0
     loop = asyncio.get_running_loop()
     while line := await loop.run_in_executor(None, sys.stdin.readline):
-        allowed = min(int(line), len(prepared))
+        allowed = min(int(line), end) if end else int(line)
         while sent < allowed:
-            batch = prepared[sent : min(sent + BATCH_SIZE, allowed)]
-            await publish_atomically(nc, SUBJECT, batch)
+            at = sent % len(prepared)
+            batch = prepared[at : min(at + BATCH_SIZE, at + allowed - sent)]
+            await publish_atomically(nc, SUBJECT, batch if sent < len(prepared) else [*map(renewed, batch)])
             sent += len(batch)
-        if sent == len(prepared):
+        if sent == end:
             say(sent=sent)
     await nc.close()
 

@@ -5,10 +5,11 @@ import json
 import os
 import statistics
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Literal
 
 from sqlalchemy import Engine
 
@@ -52,24 +53,21 @@ class Flow:
     check: Callable[[Stage, int], Awaitable[None]]
 
 
-async def throughput(directory: Path, flow: Flow, count: int, backend: Backend = "sqlite") -> Figures:
+async def throughput(
+    directory: Path, flow: Flow, count: int, backend: Backend = "sqlite", warm_up: int = WARM_UP
+) -> Figures:
     """Effects a second, from the first to the last of ``count`` after the warm-up, while the publisher publishes."""
     async with Stage(directory, backend) as stage:
-        flow.start(stage)
-        publisher = stage.start_sender("publish", WARM_UP + count)
-        publisher.hear()
-        publisher.tell(WARM_UP)
-        await _reached(flow, stage, WARM_UP, publisher)
-        await asyncio.sleep(0.2)
-        began_at, began_with = time.monotonic(), WARM_UP
+        publisher = await _warmed_up(flow, stage, warm_up, most=warm_up + count)
+        began_at, began_with = time.monotonic(), warm_up
         used = stage.cpu_seconds()
-        goal, seen = WARM_UP + count, WARM_UP
+        goal, seen = warm_up + count, warm_up
         while seen < goal:
             publisher.tell(seen + AHEAD)
-            publisher.must_be_alive()
-            await asyncio.sleep(LOOK_EVERY if began_with > WARM_UP else LOOK_EVERY / 10)
+            stage.must_be_alive()
+            await asyncio.sleep(LOOK_EVERY if began_with > warm_up else LOOK_EVERY / 10)
             now, seen = time.monotonic(), await flow.count(stage)
-            if began_with == WARM_UP < seen:
+            if began_with == warm_up < seen:
                 began_at, began_with = now, seen
                 used = stage.cpu_seconds()
             if now - began_at > PATIENCE:
@@ -85,11 +83,21 @@ async def throughput(directory: Path, flow: Flow, count: int, backend: Backend =
         }
 
 
-async def _reached(flow: Flow, stage: Stage, goal: int, *programs: Program) -> None:
+async def _warmed_up(flow: Flow, stage: Stage, count: int, most: int) -> Program:
+    """Starts the flow and sends the first messages the whole way; the publisher, who will send ``most`` (0: no end)."""
+    flow.start(stage)
+    publisher = stage.start_sender("publish", most)
+    await asyncio.to_thread(publisher.hear)
+    publisher.tell(count)
+    await _reached(flow, stage, count)
+    await asyncio.sleep(0.2)
+    return publisher
+
+
+async def _reached(flow: Flow, stage: Stage, goal: int) -> None:
     give_up_at = time.monotonic() + PATIENCE
     while await flow.count(stage) < goal:
-        for program in programs:
-            program.must_be_alive()
+        stage.must_be_alive()
         if time.monotonic() > give_up_at:
             raise NotRight(f"not {goal} effects within {PATIENCE:g} s")
         await asyncio.sleep(0.02)
@@ -148,6 +156,27 @@ def plain(at_once: int) -> Flow:
     return Flow(start, _copied, _check_accounts)
 
 
+Peer = Literal["nats-outbox", "faststream-outbox"]
+PEERS: tuple[Peer, ...] = ("nats-outbox", "faststream-outbox")
+PEERS_BACKEND: Backend = "postgresql"
+"""The only database that either of them knows."""
+
+
+def peer(name: Peer) -> Flow:
+    """The two services on a published package that does the same job; how it is tuned stands in ``peers/``."""
+    module = f"tests.performance.peers.{name.replace('-', '_')}"
+
+    def start(stage: Stage) -> None:
+        for service in SERVICES:
+            stage.start_service(service, module, service)
+        for service in SERVICES:
+            stage.until_ready(service)
+        if name == "nats-outbox":
+            stage.start_service("membership", module, "relay", program="relay").wait_ready()
+
+    return Flow(start, _copied, _check_accounts)
+
+
 async def _copied(stage: Stage) -> int:
     return int(stage.ask("notifications", "SELECT coalesce(sum(balance), 0) FROM copies"))
 
@@ -165,6 +194,84 @@ async def _check_accounts(stage: Stage, goal: int) -> None:
 def _same(what: str, found: object, expected: object) -> None:
     if found != expected:
         raise NotRight(f"{what}: {found}, and should be {expected}")
+
+
+# ---- for long ----------------------------------------------------------------------------------------------------
+
+MARK_EVERY = 10.0
+"""Seconds from one mark to the next."""
+STANDSTILL = 60.0
+"""After this many seconds without an effect a long measurement is given up."""
+
+
+@dataclass(frozen=True)
+class Mark:
+    """How a long measurement stands: seconds since its start, messages a second since the last mark, and memory."""
+
+    seconds: float
+    rate: float
+    megabytes: Mapping[str, float]
+
+
+async def sustained(
+    directory: Path, say: Callable[[Mark], None], backend: Backend, seconds: float, every: float = MARK_EVERY
+) -> None:
+    """As many messages as go through in ``seconds``; then what is still under way is waited for and checked."""
+    async with Stage(directory, backend) as stage:
+        flow, sent = ours(), WARM_UP
+        publisher = await _warmed_up(flow, stage, sent, most=0)
+
+        def feed(seen: int) -> None:
+            nonlocal sent
+            sent = seen + AHEAD
+            publisher.tell(sent)
+
+        await _course(flow, stage, feed, lambda elapsed, _: elapsed >= seconds, say, every)
+        await _reached(flow, stage, sent)
+        await flow.check(stage, sent)
+
+
+async def backlog(
+    directory: Path, say: Callable[[Mark], None], backend: Backend, count: int, every: float = MARK_EVERY
+) -> None:
+    """``count`` messages wait in the stream when the services start."""
+    async with Stage(directory, backend) as stage:
+        await _publish_all(stage, count)
+        flow = ours()
+        flow.start(stage)
+        await _course(flow, stage, lambda _: None, lambda _, seen: seen >= count, say, every)
+        await flow.check(stage, count)
+
+
+async def _course(
+    flow: Flow,
+    stage: Stage,
+    feed: Callable[[int], None],
+    over: Callable[[float, int], bool],
+    say: Callable[[Mark], None],
+    every: float,
+) -> None:
+    """Looks on until it is ``over``, by the seconds and the effects so far, and says a mark now and again.
+
+    A last piece of less than half a mark is not worth a figure.
+    """
+    seen = counted = await flow.count(stage)
+    began = moved = marked = time.monotonic()
+    ended = False
+    while not ended:
+        feed(seen)
+        stage.must_be_alive()
+        await asyncio.sleep(LOOK_EVERY)
+        before, seen, now = seen, await flow.count(stage), time.monotonic()
+        ended = over(now - began, seen)
+        if seen > before:
+            moved = now
+        elif now - moved > STANDSTILL:
+            raise NotRight(f"no effect within {STANDSTILL:g} s, after {seen}")
+        if now - marked >= (every / 2 if ended else every) or (ended and marked == began):
+            memory = {service: stage.program(service).resident_megabytes() for service in SERVICES}
+            say(Mark(now - began, (seen - counted) / (now - marked), memory))
+            marked, counted = now, seen
 
 
 # ---- commands ----------------------------------------------------------------------------------------------------
@@ -205,11 +312,7 @@ async def latency(directory: Path, backend: Backend, rate: int, count: int) -> F
     """
     async with Stage(directory, backend) as stage:
         flow = ours()
-        flow.start(stage)
-        warm_up = stage.start_sender("publish", WARM_UP)
-        warm_up.hear()
-        warm_up.tell(WARM_UP)
-        await _reached(flow, stage, WARM_UP, warm_up)
+        await _warmed_up(flow, stage, WARM_UP, most=WARM_UP)
         stage.ask("notifications", "SELECT 1")
         sender = stage.start_sender("offer", rate, count)
         begin = (await asyncio.to_thread(sender.hear))["begin"]
@@ -242,11 +345,15 @@ def _watch(stage: Stage, count: int) -> dict[int, float]:
 async def publish_alone(directory: Path, count: int) -> Figures:
     """Raw atomic batches, with nobody consuming: messages a second by the clock of the server."""
     async with Stage(directory) as stage:
-        publisher = stage.start_sender("publish", count)
-        publisher.hear()
-        publisher.tell(count)
-        await asyncio.to_thread(publisher.hear)
+        await _publish_all(stage, count)
         return _pace(await stage.stream(INBOUND), count)
+
+
+async def _publish_all(stage: Stage, count: int) -> None:
+    publisher = stage.start_sender("publish", count)
+    await asyncio.to_thread(publisher.hear)
+    publisher.tell(count)
+    await asyncio.to_thread(publisher.hear)
 
 
 async def drain(directory: Path, backend: Backend, count: int) -> Figures:

@@ -38,6 +38,15 @@ def payload(account: str, amount: int = 1) -> bytes:
     return to_json(message)
 
 
+ID_AT = len(b'{"specversion":"1.0","id":"')
+
+
+def renewed(message: bytes) -> bytes:
+    """The same message with an id of its own, for a fraction of what making one takes."""
+    new = str(uuid_utils.uuid7()).encode()
+    return message[:ID_AT] + new + message[ID_AT + len(new) :]
+
+
 def accounts(seed: int) -> Iterator[str]:
     """Accounts at random, the same for the same seed."""
     draw = random.Random(seed)  # noqa: S311  a load, not a secret

@@ -1,4 +1,4 @@
-"""The outcome of a run: a table for the terminal, JSON for programs, and a chart that reads without colour."""
+"""The outcome of a run: a table, also as a page; JSON for programs; a chart that reads without colour."""
 
 import json
 import statistics
@@ -6,11 +6,23 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from html import escape
 from pathlib import Path
+from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
 FEWER_DECIMALS_FROM = 100
+WIDTH = 80
+"""Columns of what is printed where there is no terminal; the table needs no more."""
+
+JSON, CHART, PAGE = "bench.json", "bench.svg", "bench.md"
+BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
+"""The marks between which the page stands wherever it is pasted."""
+
+HEADINGS = ("measure", "unit", "median", "range", "× raw", "× plain", "× peer")
+WORDS = 2
+"""Columns of words, on the left; the others are figures."""
 
 
 @dataclass
@@ -22,16 +34,30 @@ class Row:
     rounds: list[float] = field(default_factory=list)
     to_raw: float | None = None
     to_plain: float | None = None
+    to_peer: float | None = None
 
     @property
     def median(self) -> float:
         return statistics.median(self.rounds)
 
+    def set_ratios(self, raw: "Row | None", plain: "Row | None" = None, peers: Sequence["Row"] = ()) -> None:
+        """Sets the ratios of the medians; that to the strongest of the peers."""
+        self.to_raw = self.median / raw.median if raw else None
+        self.to_plain = self.median / plain.median if plain else None
+        self.to_peer = self.median / max(peer.median for peer in peers) if peers else None
 
-def compare(row: Row, *, raw: Row | None, plain: Row | None) -> None:
-    """Sets the ratios of the medians."""
-    row.to_raw = row.median / raw.median if raw else None
-    row.to_plain = row.median / plain.median if plain else None
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """What stands under the headings."""
+        low, high = _figure(min(self.rounds)), _figure(max(self.rounds))
+        ratios = (self.to_raw, self.to_plain, self.to_peer)
+        return (
+            self.name,
+            self.unit,
+            _figure(self.median),
+            f"{low}–{high}" if len(self.rounds) > 1 else "",
+            *("" if ratio is None else _figure(ratio) for ratio in ratios),
+        )
 
 
 @dataclass(frozen=True)
@@ -47,56 +73,137 @@ class Reach:
     def reached(self) -> bool:
         return self.found >= self.limit if self.at_least else self.found <= self.limit
 
+    @property
+    def aim(self) -> str:
+        return f"{'≥' if self.at_least else '≤'} {_figure(self.limit)}"
 
-def show(title: str, rows: Sequence[Row], reaches: Sequence[Reach], notes: Sequence[str]) -> None:
+    @property
+    def verdict(self) -> str:
+        return "reached" if self.reached else "NOT REACHED"
+
+
+@dataclass
+class Outcome:
+    """Everything there is to show so far. ``breaks_off`` says where, if it is not all that was wanted."""
+
+    rows: list[Row]
+    reaches: list[Reach]
+    notes: list[str]
+    context: dict[str, Any]
+    breaks_off: str | None = None
+
+
+def say(*sentences: str) -> None:
+    """Prints sentences as they are: no colours in their figures, no marks in their brackets."""
+    console = Console(width=None if Console().is_terminal else WIDTH, highlight=False, markup=False)
+    for sentence in sentences:
+        console.print(sentence)
+
+
+def show(outcome: Outcome) -> None:
     """Prints the table, what is reached, and what the figures mean."""
-    console = Console(width=None if Console().is_terminal else 110)
-    table = Table(title=title, title_justify="left")
-    for heading in ("measure", "unit"):
-        table.add_column(heading)
-    for heading in ("median", "lowest", "highest", "× raw", "× plain"):
-        table.add_column(heading, justify="right")
+    print_table("Concord, side by side", HEADINGS, [row.cells for row in outcome.rows], WORDS)
+    for reach in outcome.reaches:
+        say(f"{reach.verdict:>11}  {reach.what} {reach.aim} (found {_figure(reach.found)})")
+    say("", *outcome.notes)
+    if outcome.breaks_off:
+        say("", f"This is not all: {outcome.breaks_off}.")
+
+
+def print_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]], words: int) -> None:
+    """Prints a table whose first ``words`` columns are words and the others figures."""
+    console = Console(width=None if Console().is_terminal else WIDTH, highlight=False)
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, padding=0)
+    for number, heading in enumerate(headings):
+        table.add_column(heading, justify="left" if number < words else "right", no_wrap=True)
     for row in rows:
-        figures = (row.median, min(row.rounds), max(row.rounds))
-        table.add_row(row.name, row.unit, *map(_figure, figures), _ratio(row.to_raw), _ratio(row.to_plain))
+        table.add_row(*row)
     console.print(table)
-    for reach in reaches:
-        sign = "≥" if reach.at_least else "≤"
-        verdict = "reached" if reach.reached else "NOT REACHED"
-        console.print(f"{verdict:>11}: {reach.what} {sign} {reach.limit:g} (found {_figure(reach.found)})")
-    for note in notes:
-        console.print(note, style="dim", soft_wrap=False)
 
 
-def save(directory: Path, rows: Sequence[Row], reaches: Sequence[Reach], context: dict[str, object]) -> None:
-    """Writes ``bench.json`` and ``bench.svg``."""
-    directory.mkdir(parents=True, exist_ok=True)
+def save(directory: Path, outcome: Outcome) -> list[Path]:
+    """Writes the three files, each as a whole or not at all, and says which."""
     measured = [
         {"name": r.name, "unit": r.unit, "median": r.median, "ratio_to_raw": r.to_raw, "ratio_to_plain": r.to_plain,
-         "rounds": r.rounds}
-        for r in rows
+         "ratio_to_peer": r.to_peer, "rounds": r.rounds}
+        for r in outcome.rows
     ]  # fmt: skip
-    reached = [{**asdict(reach), "reached": reach.reached} for reach in reaches]
-    everything = {"measures": measured, "reaches": reached, **context}
-    (directory / "bench.json").write_text(json.dumps(everything, indent=1, ensure_ascii=False) + "\n")
-    (directory / "bench.svg").write_text(_chart([r for r in rows if r.unit == "messages/s"]))
+    reached = [{**asdict(reach), "reached": reach.reached} for reach in outcome.reaches]
+    everything = {
+        "measures": measured,
+        "reaches": reached,
+        **outcome.context,
+        "notes": outcome.notes,
+        "breaks_off": outcome.breaks_off,
+    }
+    return [
+        write(directory / JSON, json.dumps(everything, indent=1, ensure_ascii=False) + "\n"),
+        write(directory / CHART, _chart([r for r in outcome.rows if r.unit == "messages/s"])),
+        write(directory / PAGE, _page(outcome)),
+    ]
+
+
+def write(path: Path, text: str) -> Path:
+    """Writes a file so that whoever ends us meanwhile leaves the one that was there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_suffix(".new")
+    new.write_text(text)
+    return new.replace(path)
+
+
+def load(directory: Path) -> Outcome:
+    """What ``save`` wrote last."""
+    saved = json.loads((directory / JSON).read_text())
+    rows = [
+        Row(m["name"], m["unit"], m["rounds"], m["ratio_to_raw"], m["ratio_to_plain"], m["ratio_to_peer"])
+        for m in saved.pop("measures")
+    ]
+    reaches = [Reach(r["what"], r["found"], r["limit"], r["at_least"]) for r in saved.pop("reaches")]
+    return Outcome(rows, reaches, saved.pop("notes"), breaks_off=saved.pop("breaks_off"), context=saved)
 
 
 def _figure(value: float) -> str:
     return f"{value:,.0f}" if value >= FEWER_DECIMALS_FROM else f"{value:.3g}"
 
 
-def _ratio(value: float | None) -> str:
-    return "" if value is None else _figure(value)
+# ---- the page ----------------------------------------------------------------------------------------------------
 
 
-BAR, GAP, LABELS, LENGTH, FIGURES = 22, 12, 330, 420, 110
+def _page(outcome: Outcome) -> str:
+    """The table, what is reached and what the figures mean, in Markdown."""
+    found = [(reach.what, reach.aim, _figure(reach.found), reach.verdict) for reach in outcome.reaches]
+    parts = [
+        BEGIN,
+        _markdown(HEADINGS, [row.cells for row in outcome.rows], WORDS),
+        _markdown(("to be reached", "aim", "found", ""), found, 1),
+        "\n".join(f"- {note}" for note in outcome.notes),
+        f"**This is not all: {outcome.breaks_off}.**" if outcome.breaks_off else "",
+        "To repeat it: `make bench` (about ten minutes on two cores); it writes `build/bench.json`, `build/bench.svg` "
+        "and this table as `build/bench.md`.",
+        END,
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _markdown(headings: Sequence[str], rows: Sequence[Sequence[str]], words: int) -> str:
+    if not rows:
+        return ""
+    ruler = [":--" if number < words else "--:" for number in range(len(headings))]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in (headings, ruler, *rows))
+
+
+# ---- the chart ---------------------------------------------------------------------------------------------------
+
+BAR, GAP, LABELS, LENGTH, FIGURES = 22, 10, 180, 380, 290
 """Measures of the chart in pixels: a bar's height, the room between two, and the widths of its three columns."""
+HEAD = 34
+OURS = ("pipeline", "relay")
+"""How the names begin whose bars are dark."""
 
 
 def _chart(rows: Sequence[Row]) -> str:
-    """Bars with their figures beside them, and a line from the lowest to the highest round."""
-    height = len(rows) * (BAR + GAP) + GAP + 24
+    """Bars with figures and ratios beside them, and a line from the lowest to the highest round."""
+    height = len(rows) * (BAR + GAP) + GAP + HEAD
     width = LABELS + LENGTH + FIGURES
     most = max((max(row.rounds) for row in rows), default=1)
     parts = [
@@ -104,17 +211,25 @@ def _chart(rows: Sequence[Row]) -> str:
         'font-size="13" role="img" aria-labelledby="title">',
         '<title id="title">Messages a second, median of the rounds</title>',
         f'<rect width="{width}" height="{height}" fill="white"/>',
-        '<text x="8" y="18" font-weight="bold">Messages a second; the thin line spans the rounds</text>',
+        '<text x="12" y="22"><tspan font-weight="bold">Messages a second</tspan>, median of the rounds; '
+        "Concord dark, the others light; the thin line spans the rounds</text>",
     ]
     for number, row in enumerate(rows):
-        top = 24 + GAP + number * (BAR + GAP)
+        top = HEAD + GAP + number * (BAR + GAP)
         middle = top + BAR / 2
         low, high = (LABELS + value / most * LENGTH for value in (min(row.rounds), max(row.rounds)))
+        ours = row.name.startswith(OURS)
+        ratios = [("raw", row.to_raw), ("plain", row.to_plain), ("peer", row.to_peer)]
+        told = ", ".join(f"{_figure(ratio)} × {what}" for what, ratio in ratios if ratio is not None)
+        fill, weight = ("#555", "bold") if ours else ("#ddd", "normal")
+        label = f'x="{LABELS - 8}" y="{middle + 5}" text-anchor="end" font-weight="{weight}"'
+        span = f'x1="{low:.1f}" x2="{high:.1f}" y1="{middle}" y2="{middle}"'
         parts += [
-            f'<text x="{LABELS - 8}" y="{middle + 5}" text-anchor="end">{escape(row.name)}</text>',
+            f"<text {label}>{escape(row.name)}</text>",
             f'<rect x="{LABELS}" y="{top}" width="{max(1, row.median / most * LENGTH):.1f}" height="{BAR}" '
-            'fill="#bbb" stroke="black"/>',
-            f'<line x1="{low:.1f}" x2="{high:.1f}" y1="{middle}" y2="{middle}" stroke="black" stroke-width="2"/>',
-            f'<text x="{LABELS + LENGTH + 8}" y="{middle + 5}">{_figure(row.median)}</text>',
+            f'fill="{fill}" stroke="black"/>',
+            f'<line {span} stroke="white" stroke-width="5"/><line {span} stroke="black" stroke-width="2"/>',
+            f'<text x="{max(high, LABELS + row.median / most * LENGTH) + 8:.1f}" y="{middle + 5}">'
+            f'<tspan font-weight="bold">{_figure(row.median)}</tspan>{f" ({told})" if told else ""}</text>',
         ]
     return "\n".join([*parts, "</svg>"]) + "\n"

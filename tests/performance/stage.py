@@ -43,6 +43,7 @@ class Program:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
+                start_new_session=True,  # Ctrl-C is for the bench, which then ends this in its own order
             )
         self.started = time.monotonic()
 
@@ -112,6 +113,7 @@ class Stage:
         self._directory = directory
         self._programs: list[Program] = []
         self._engines: dict[str, Engine] = {}
+        self._over = False
         self.stores: dict[str, str] = {}
         self.observer: Connection
 
@@ -131,6 +133,7 @@ class Stage:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._over = True
         for program in self._programs:
             program.kill()
         for engine in self._engines.values():
@@ -149,16 +152,24 @@ class Stage:
         creds = str(self.server.creds(*role))
         return self.start(way, "tests.performance.load", way, self.server.url, creds, *map(str, arguments))
 
-    def start_service(self, name: str, *arguments: str, **environment: str) -> Program:
-        """Starts a service on a store of its own; the same store if it is started again."""
+    def start_service(self, service: str, *arguments: str, program: str | None = None, **environment: str) -> Program:
+        """Starts a service on a store of its own; the same store if it is started again.
+
+        A ``program`` of another name is a further one of the same service.
+        """
         return self.start(
-            name,
+            program or service,
             *arguments,
             CONCORD_NATS=self.server.url,
-            CONCORD_CREDENTIALS=str(self.server.creds(name, name)),
-            CONCORD_STORE=self.store(name),
+            CONCORD_CREDENTIALS=str(self.server.creds(service, service)),
+            CONCORD_STORE=self.store(service),
             **environment,
         )
+
+    def must_be_alive(self) -> None:
+        """Raises what a program that has ended said last."""
+        for program in self._programs:
+            program.must_be_alive()
 
     def cpu_seconds(self) -> dict[str, float]:
         """Processor time that the server and each program have used so far."""
@@ -186,6 +197,8 @@ class Stage:
 
     def rows(self, service: str, statement: str, **values: object) -> list[tuple[Any, ...]]:
         """The rows a statement gives in a service's store."""
+        if self._over:  # a thread that still looks after the measurement was given up
+            raise RuntimeError("the stage is gone")
         if service not in self._engines:
             self._engines[service] = open_store(self.store(service))
         with reading(self._engines[service]) as connection:
@@ -204,8 +217,7 @@ class Stage:
         """Waits for something to become true; the programs must live meanwhile."""
         give_up_at = time.monotonic() + within
         while not done():
-            for program in self._programs:
-                program.must_be_alive()
+            self.must_be_alive()
             if time.monotonic() > give_up_at:
                 raise RuntimeError(f"not done within {within:g} s")
             await asyncio.sleep(0.02)
