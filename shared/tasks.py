@@ -103,9 +103,15 @@ def write(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def claim(connection: Connection, names: Sequence[str], now: datetime, limit: int) -> Sequence[Row[Any]]:
-    """Takes up to ``limit`` due tasks for a lease. A task whose lease lapsed is due again."""
-    free = or_(TASKS.c.claimed_until.is_(None), TASKS.c.claimed_until < now)
-    statement = select(TASKS).where(TASKS.c.name.in_(names), TASKS.c.due_at <= now, free)
+    """Takes up to ``limit`` due tasks for a lease. A task whose lease lapsed is due again.
+
+    The clock may have been stepped back meanwhile: only one that is to be tried again waits for its moment, and a claim
+    that reaches further than any lease holds nobody up.
+    """
+    claimed_until = TASKS.c.claimed_until
+    due = or_(TASKS.c.due_at <= now, TASKS.c.attempts == 0, claimed_until.is_not(None))
+    free = or_(claimed_until.is_(None), claimed_until < now, claimed_until > now + 2 * LEASE)
+    statement = select(TASKS).where(TASKS.c.name.in_(names), due, free)
     rows = connection.execute(
         statement.order_by(TASKS.c.due_at, TASKS.c.id).limit(limit).with_for_update(skip_locked=True)
     ).all()
