@@ -84,23 +84,28 @@ def offered(backend: Backend, what: str = "") -> str:
     return f"latency{what}, {SHOWN[backend]}"
 
 
-LEGEND = (
-    f"raw: one process publishes in atomic batches of {BATCH_SIZE}, another consumes with our own pull consumer and "
-    "acknowledges each message; nothing else. raw, publishing: the former alone.",
-    "pipeline: an inbound message changes an account in one service and causes an event, from which a second service "
-    "keeps a copy; what the second has committed counts.",
-    "plain: the same two services written plainly: a FastStream handler and the ORM, one message at a time.",
-    "nats-outbox, faststream-outbox: the same two services on these packages, on the only database they know, tuned as "
-    "tests/performance/peers says.",
-    "relay: a service that starts with a full outbox publishes it.",
-    f"{CLIENTS} clients, 1 client: commands, each answered after its commit.",
-    f"latency: of the pipeline at {OFFERED:,}/s, from when a message was due to be sent to when its effect was read in "
-    f"the second store; the reading adds {measures.POLL_EVERY * 500:.0f} ms on average and "
+LEGEND: Mapping[tuple[str, ...], str] = {
+    (RAW,): f"raw: one process publishes in atomic batches of {BATCH_SIZE}, another consumes with our own pull "
+    "consumer and acknowledges each message; nothing else. raw, publishing: the former alone.",
+    ("pipeline",): "pipeline: an inbound message changes an account in one service and causes an event, from which a "
+    "second service keeps a copy; what the second has committed counts.",
+    ("plain",): "plain: the same two services written plainly: a FastStream handler and the ORM, one message "
+    "at a time.",
+    PEERS: "nats-outbox, faststream-outbox: the same two services on these packages, on the only database they know, "
+    "tuned as tests/performance/peers says.",
+    ("relay",): "relay: a service that starts with a full outbox publishes it.",
+    (f"{CLIENTS} clients", "1 client"): f"{CLIENTS} clients, 1 client: commands, each answered after its commit.",
+    ("latency",): f"latency: of the pipeline at {OFFERED:,}/s, from when a message was due to be sent to when its "
+    f"effect was read in the second store; the reading adds {measures.POLL_EVERY * 500:.0f} ms on average and "
     f"{measures.POLL_EVERY * 1000:.0f} at most.",
-    "start, memory, idle: the slowest, the largest and the busiest of the four services.",
-    "× raw: against raw, for the relay against raw publishing. × plain, × peer: against the plain version and the "
-    "stronger of the two packages on the same database.",
-)
+    ("start", MEMORY, IDLE): "start, memory, idle: the slowest, the largest and the busiest of the four services.",
+    (
+        "pipeline",
+        "relay",
+    ): "× raw: against raw, for the relay against raw publishing. × plain, × peer: against the "
+    "plain version and the stronger of the two packages on the same database.",
+}
+"""How names of rows begin → what the reader of those rows must know."""
 
 
 @dataclass(frozen=True)
@@ -259,8 +264,8 @@ class Bench:
         """What there is so far."""
         set_ratios(self._rows)
         about = {**self._about, "rounds": self._whole, "sizes": self._sizes}
-        sizes = "; ".join(f"{name} {int(s['messages']):,} in {s['seconds']:.1f} s" for name, s in self._sizes.items())
-        notes = [*conditions(about), f"Whole rounds: {self._whole}. Messages in the last one: {sizes}.", *LEGEND]
+        legend = [told for names, told in LEGEND.items() if any(name.startswith(names) for name in self._rows)]
+        notes = [*conditions(about), f"Medians of the rounds: {self._whole} whole ones.", *legend]
         return Outcome([*self._rows.values()], reaches(self._rows), notes, about, breaks_off)
 
     def report(self, breaks_off: str | None) -> None:

@@ -56,7 +56,7 @@ class Row:
             self.unit,
             _figure(self.median),
             f"{low}–{high}" if len(self.rounds) > 1 else "",
-            *("" if ratio is None else _figure(ratio) for ratio in ratios),
+            *("" if ratio is None else _ratio(ratio) for ratio in ratios),
         )
 
 
@@ -166,6 +166,13 @@ def _figure(value: float) -> str:
     return f"{value:,.0f}" if value >= FEWER_DECIMALS_FROM else f"{value:.3g}"
 
 
+def _ratio(value: float) -> str:
+    for least, decimals in ((FEWER_DECIMALS_FROM, 0), (10, 1), (0.1, 2)):
+        if value >= least:
+            return f"{value:,.{decimals}f}"
+    return f"{value:.2g}"
+
+
 # ---- the page ----------------------------------------------------------------------------------------------------
 
 
@@ -194,42 +201,61 @@ def _markdown(headings: Sequence[str], rows: Sequence[Sequence[str]], words: int
 
 # ---- the chart ---------------------------------------------------------------------------------------------------
 
-BAR, GAP, LABELS, LENGTH, FIGURES = 22, 10, 180, 380, 290
+BAR, GAP, LABELS, LENGTH, FIGURES = 22, 10, 180, 430, 130
 """Measures of the chart in pixels: a bar's height, the room between two, and the widths of its three columns."""
-HEAD = 34
+LINE = 30
+"""The height of a line of text between the bars."""
 OURS = ("pipeline", "relay")
 """How the names begin whose bars are dark."""
+PUBLISHING = ("raw, publishing", "relay")
+"""How the names begin that stand in the second group."""
 
 
 def _chart(rows: Sequence[Row]) -> str:
     """Bars with figures and ratios beside them, and a line from the lowest to the highest round."""
-    height = len(rows) * (BAR + GAP) + GAP + HEAD
-    width = LABELS + LENGTH + FIGURES
     most = max((max(row.rounds) for row in rows), default=1)
-    parts = [
+    groups = {
+        "from publishing to the last effect": [row for row in rows if not row.name.startswith(PUBLISHING)],
+        "publishing alone": [row for row in rows if row.name.startswith(PUBLISHING)],
+    }
+    drawn, top = [_text(12, 22, "Messages a second", bold=True)], LINE
+    for heading, members in groups.items():
+        if members:
+            drawn.append(_text(LABELS, top + 18, heading))
+            top += LINE
+        for row in members:
+            drawn += _bar(row, top, LENGTH / most)
+            top += BAR + GAP
+    drawn.append(_text(12, top + 16, "Median of the rounds; the thin line spans them. Concord dark, the others light."))
+    width, height = LABELS + LENGTH + FIGURES, top + LINE
+    head = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" '
         'font-size="13" role="img" aria-labelledby="title">',
         '<title id="title">Messages a second, median of the rounds</title>',
         f'<rect width="{width}" height="{height}" fill="white"/>',
-        '<text x="12" y="22"><tspan font-weight="bold">Messages a second</tspan>, median of the rounds; '
-        "Concord dark, the others light; the thin line spans the rounds</text>",
     ]
-    for number, row in enumerate(rows):
-        top = HEAD + GAP + number * (BAR + GAP)
-        middle = top + BAR / 2
-        low, high = (LABELS + value / most * LENGTH for value in (min(row.rounds), max(row.rounds)))
-        ours = row.name.startswith(OURS)
-        ratios = [("raw", row.to_raw), ("plain", row.to_plain), ("peer", row.to_peer)]
-        told = ", ".join(f"{_figure(ratio)} × {what}" for what, ratio in ratios if ratio is not None)
-        fill, weight = ("#555", "bold") if ours else ("#ddd", "normal")
-        label = f'x="{LABELS - 8}" y="{middle + 5}" text-anchor="end" font-weight="{weight}"'
-        span = f'x1="{low:.1f}" x2="{high:.1f}" y1="{middle}" y2="{middle}"'
-        parts += [
-            f"<text {label}>{escape(row.name)}</text>",
-            f'<rect x="{LABELS}" y="{top}" width="{max(1, row.median / most * LENGTH):.1f}" height="{BAR}" '
-            f'fill="{fill}" stroke="black"/>',
-            f'<line {span} stroke="white" stroke-width="5"/><line {span} stroke="black" stroke-width="2"/>',
-            f'<text x="{max(high, LABELS + row.median / most * LENGTH) + 8:.1f}" y="{middle + 5}">'
-            f'<tspan font-weight="bold">{_figure(row.median)}</tspan>{f" ({told})" if told else ""}</text>',
-        ]
-    return "\n".join([*parts, "</svg>"]) + "\n"
+    return "\n".join([*head, *drawn, "</svg>"]) + "\n"
+
+
+def _bar(row: Row, top: int, scale: float) -> list[str]:
+    """One bar with its name on the left and its figures on the right; ratios for ours only."""
+    ours = row.name.startswith(OURS)
+    middle = top + BAR // 2
+    low, median, high = (LABELS + value * scale for value in (min(row.rounds), row.median, max(row.rounds)))
+    span = f'x1="{low:.1f}" x2="{high:.1f}" y1="{middle}" y2="{middle}"'
+    drawn = [
+        _text(LABELS - 8, middle + 5, row.name, bold=ours, anchor="end"),
+        f'<rect x="{LABELS}" y="{top}" width="{max(1, median - LABELS):.1f}" height="{BAR}" '
+        f'fill="{"#555" if ours else "#ddd"}" stroke="black"/>',
+    ]
+    if len(row.rounds) > 1:
+        drawn.append(f'<line {span} stroke="white" stroke-width="5"/><line {span} stroke="black" stroke-width="2"/>')
+    ratios = {"raw": row.to_raw, "plain": row.to_plain, "peer": row.to_peer} if ours else {}
+    told = ", ".join(f"{_ratio(ratio)} × {what}" for what, ratio in ratios.items() if ratio is not None)
+    figure = _figure(row.median)
+    return [*drawn, _text(high + 8, middle + 5, f"{figure} ({told})" if told else figure, bold=ours)]
+
+
+def _text(x: float, y: float, words: str, *, bold: bool = False, anchor: str = "start") -> str:
+    weight = ' font-weight="bold"' if bold else ""
+    return f'<text x="{x:.1f}" y="{y}" text-anchor="{anchor}"{weight}>{escape(words)}</text>'
