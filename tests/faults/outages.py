@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 import time
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
@@ -27,6 +28,8 @@ from tests.faults.under_load import DURABLES, UnderLoad, under_load
 RESUMES_WITHIN = 15.0
 """Seconds after NATS is back, or a stream was deleted, until everybody reads again."""
 
+CUT_RESUMES_WITHIN = 30.0
+"""Seconds after everything is started again."""
 STOPS_WITHIN = 5.0
 """Seconds a service that is told to stop has, to finish what is in its hands."""
 MOST_OF_A_CORE = 0.05
@@ -221,6 +224,94 @@ async def _left_behind(platform: UnderLoad, service: str) -> list[str]:
     return found
 
 
+# ---- the power is cut ----------------------------------------------------------------------------------------------
+
+DISK_BYTES = 2**30
+
+
+async def power_is_cut(directory: Path, store: Backend, seed: int, said: Said, *, times: int = 10) -> list[str]:
+    """Everything lies on a disk of its own, which loses whatever was written and not flushed: NATS and all stores."""
+    if why_not := Disk.why_not():
+        said(f"not run: {why_not}")
+        return []
+    with Disk(directory) as disk:
+        async with under_load(disk.path, store, seed) as platform:
+            for number in range(1, times + 1):
+                await platform.resumes(f"after cut {number - 1}", CUT_RESUMES_WITHIN)
+                disk.sync_files_of(platform.stack.nats.directory / "creds")  # not written by anybody on the platform
+                await platform.pause(0.5, 2)
+                for name in SERVICES:
+                    platform.stack.programs[name].kill()
+                platform.stack.nats.kill()
+                await asyncio.gather(*(platform.stack.programs[name].ended() for name in SERVICES))
+                for engine in platform.stack.engines.values():
+                    engine.dispose()
+                await asyncio.to_thread(disk.cut)
+                await asyncio.to_thread(platform.stack.nats.start)
+                for name in SERVICES:
+                    platform.stack.start(name)
+            counted = await platform.end()
+        said(f"{times} cuts; {counted}")
+        return platform.found
+
+
+class Disk:
+    """A file system in a file. What the system still holds in memory is not in that file: a copy of it is what a power
+    cut leaves behind. Journal and memory are written out as late as can be, so that as much as can be is lost.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.path = directory / "disk"
+        self._directory = directory
+        self._cuts = 0
+
+    @staticmethod
+    def why_not() -> str | None:
+        """What this machine lacks to mount a disk."""
+        if os.geteuid() != 0 or not Path("/dev/loop-control").exists():
+            return "to mount a disk takes root and loop devices"
+        missing = [tool for tool in ("mkfs.ext4", "mount", "umount") if shutil.which(tool) is None]
+        return f"there is no {' and no '.join(missing)}" if missing else None
+
+    def __enter__(self) -> "Disk":
+        self.path.mkdir()
+        with self._image.open("wb") as image:
+            image.truncate(DISK_BYTES)
+        _run("mkfs.ext4", "-q", "-F", self._image)
+        self._mount()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _run("umount", "--lazy", self.path)
+
+    def cut(self) -> None:
+        """Cuts the power and turns it on again; nobody may have a file open."""
+        lost = self._image
+        self._cuts += 1
+        _run("cp", "--sparse=always", lost, self._image)
+        _run("umount", self.path)
+        lost.unlink()
+        self._mount()
+
+    def sync_files_of(self, directory: Path) -> None:
+        """Keeps what the harness itself has written, and nobody else's files."""
+        for path in [*directory.iterdir(), directory, directory.parent]:
+            descriptor = os.open(path, os.O_RDONLY)
+            os.fsync(descriptor)
+            os.close(descriptor)
+
+    @property
+    def _image(self) -> Path:
+        return self._directory / f"disk-{self._cuts}.ext4"
+
+    def _mount(self) -> None:
+        _run("mount", "-o", "loop,commit=600,data=writeback,noauto_da_alloc", self._image, self.path)
+
+
+def _run(*command: str | Path) -> None:
+    subprocess.run(command, check=True, capture_output=True)
+
+
 # ---- the clock is stepped ------------------------------------------------------------------------------------------
 
 DAY = timedelta(days=1)
@@ -333,5 +424,11 @@ DISTURBANCES: tuple[Disturbance, ...] = (
         "clock-stepped",
         "The clock is stepped by a day forth and back: no deadline is lost, none strikes early",
         clock_is_stepped,
+    ),
+    Disturbance(
+        "power-cut",
+        "The power is cut: what was written and not flushed is gone from every store, nothing acknowledged is lost",
+        power_is_cut,
+        stores=("sqlite",),
     ),
 )
