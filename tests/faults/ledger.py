@@ -11,6 +11,7 @@ class Asked:
     """One command, under one id, sent until it was answered; ``replies`` has one for each time it was answered."""
 
     id: str
+    principal: str
     command: Command
     must_be_done: bool
     attempts: int = 0

@@ -77,7 +77,7 @@ class Platform:
 
     async def ask(self, principal: str, command: Command, id_: str, *, must_be_done: bool) -> Asked:
         """Sends a command until it is answered; the same id again adds one more answer."""
-        asked = self.ledger.asked.setdefault(id_, Asked(id_, command, must_be_done))
+        asked = self.ledger.asked.setdefault(id_, Asked(id_, principal, command, must_be_done))
         payload = write(command, id=id_, source=f"/{principal}", time=clock.now())
         while True:
             asked.attempts += 1
