@@ -40,6 +40,8 @@ OVERHEAD = 5.0
 """Seconds that a measurement takes besides what it measures, until the first round has shown it."""
 ENDED = 130
 """Exit status of a run that was told to end."""
+SUSTAINED = 5_000.0
+"""Messages a second that the pipeline should reach, for as long as it is asked to."""
 SUSTAINED_SECONDS = 60.0
 BACKLOG = 1_000_000
 
@@ -186,7 +188,7 @@ def reaches(rows: Mapping[str, Row]) -> list[Reach]:
         for name, which, what, limit in ratios
         if name in rows and (ratio := getattr(rows[name], which)) is not None
     ]
-    at_least = [(drains(b), 20_000.0) for b in BACKENDS] + [(ours(b), 5_000.0) for b in BACKENDS]
+    at_least = [(drains(b), 20_000.0) for b in BACKENDS] + [(ours(b), SUSTAINED) for b in BACKENDS]
     at_least += [(many(b), 3_000.0) for b in BACKENDS]
     at_most = [(one(b, " p50"), 5.0) for b in BACKENDS]
     at_most += [(offered(b, what), limit) for b in BACKENDS for what, limit in ((" p50", 10.0), (" p99", 50.0))]
@@ -281,8 +283,12 @@ class Bench:
 class Watch:
     """A long measurement of ours, on one database after the other, and the marks it has made so far."""
 
-    def __init__(self, title: str, file: Path, runs: Mapping[str, "Course"], seconds: float) -> None:
+    def __init__(
+        self, title: str, file: Path, runs: Mapping[str, "Course"], seconds: float, at_least: float | None
+    ) -> None:
+        """``seconds`` is the estimate for each of the runs, ``at_least`` what the slowest stretch should reach."""
         self.at = "the beginning"
+        self._at_least = at_least
         self._title = title
         self._file = file
         self._runs = runs
@@ -319,9 +325,15 @@ class Watch:
         ]
         print_table(self._title, headings, cells, words=1)
         for name, marks in self._marks.items():
-            if marks:
-                slowest = Reach(f"{name}: the slowest stretch, messages/s", min(m.rate for m in marks), 5_000)
-                say(f"{slowest.verdict:>11}  {slowest.what} {slowest.aim} (found {slowest.found:,.0f})")
+            if not marks:
+                continue
+            begins = [0.0, *(mark.seconds for mark in marks)]
+            count = sum(mark.rate * (mark.seconds - begin) for mark, begin in zip(marks, begins, strict=False))
+            lasted, slowest = marks[-1].seconds, min(mark.rate for mark in marks)
+            say(f"{name}: {count:,.0f} messages in {lasted:.0f} s, {count / lasted:,.0f}/s; slowest {slowest:,.0f}/s")
+            if self._at_least is not None:
+                reach = Reach(f"{name}: the slowest stretch, messages/s", slowest, self._at_least)
+                say(f"{reach.verdict:>11}  {reach.what} {reach.aim}")
         if breaks_off:
             say("", f"This is not all: {breaks_off}.")
         told = {"marks": {n: [asdict(m) for m in marks] for n, marks in self._marks.items()}, "breaks_off": breaks_off}
@@ -377,7 +389,7 @@ def run(work: Path, arguments: argparse.Namespace) -> int:
         seconds = arguments.seconds or SECONDS
         chosen = [measurement for measurement in plan(seconds) if arguments.only in measurement.name]
         if not chosen:
-            names = ", ".join(measurement.name for measurement in plan(seconds))
+            names = "; ".join(measurement.name for measurement in plan(seconds))
             say(f"No measurement has {arguments.only!r} in its name; there are: {names}.")
             return 2
         bench = Bench(work, arguments.rounds, seconds, chosen)
@@ -388,12 +400,13 @@ def run(work: Path, arguments: argparse.Namespace) -> int:
         every = min(measures.MARK_EVERY, seconds / 2)
         runs = {ours(b): partial(measures.sustained, backend=b, seconds=seconds, every=every) for b in backends}
         title, file, each = "As much as goes through, sustained", "bench-sustained.json", seconds + 2 * OVERHEAD
+        at_least: float | None = SUSTAINED
     else:
         count = arguments.backlog
         runs = {ours(b): partial(measures.backlog, backend=b, count=count) for b in backends}
         title, file = f"A backlog of {count:,} messages", "bench-backlog.json"
-        each = count / EXPECTED["sqlite"] + count / EXPECTED["raw"] + OVERHEAD
-    watch = Watch(title, BUILD / file, runs, each)
+        each, at_least = count / EXPECTED["sqlite"] + count / EXPECTED["raw"] + OVERHEAD, None
+    watch = Watch(title, BUILD / file, runs, each, at_least)
     return uvloop.run(carry_out(watch, watch.run(work)))
 
 
