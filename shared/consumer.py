@@ -1,4 +1,4 @@
-"""A continuous pull from a JetStream durable: two requests are always outstanding, so the server never waits for us.
+"""A continuous pull from a JetStream durable: something is always asked for, so the server never waits for us.
 
 The client's own ``fetch`` asks, waits and asks again, stalls now and then, and loses what arrives between two calls.
 """
@@ -6,25 +6,27 @@ The client's own ``fetch`` asks, waits and asks again, stalls now and then, and 
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import structlog
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
-from nats.errors import Error as NatsError
 
 from shared.broker import Connection
-from shared.streams import ApiError, NotNow, api
 from shared.testing.fault_points import fault_point
 
-REQUESTED_AT_ONCE = 500
-EXPIRES = 30
-"""Seconds after which a request that nothing came for is made anew."""
-HEARTBEAT = 5
-"""Seconds of silence after which the server says that it is still there; after twice that we ask anew."""
+MOST_ASKED = 1000
+"""Messages that are asked for at most; when half of them have come, we ask for as many again."""
+EXPIRES = 0.5
+"""Seconds after which the server says how much of a request it did not serve, and a consumer that stops may leave.
 
-LOOK = 0.05
-LAST_WORDS = 2.0
-"""One who leaves asks every so many seconds whether all that was handed out has come, for the last at most."""
+Nothing shorter than its word is safe: a server that stores a burst has handed out messages that it sends much later,
+and what it hands out to one who has left is redelivered.
+"""
+SILENT_AFTER = 10.0
+"""Seconds without a word from the server after which we ask anew."""
+LAST_WORDS = 3.0
+"""Seconds a consumer that stops waits for that word at most."""
 
 log = structlog.get_logger()
 
@@ -48,7 +50,6 @@ class Consumer:
         self._restore = restore
         self._subscription: Subscription | None = None
         self._wanted = 0
-        self._last = ""
         self._heard = 0.0
         self._reconnects = 0
         self._needs_restoring = False
@@ -66,36 +67,24 @@ class Consumer:
                 await self._room()
                 if self._wanted == 0:  # nothing was asked, so silence meant nothing
                     self._heard = asyncio.get_running_loop().time()
-                while self._wanted <= REQUESTED_AT_ONCE:
-                    await self._request()
                 self._change.clear()
-                try:
-                    async with asyncio.timeout(HEARTBEAT):
+                if self._wanted <= MOST_ASKED // 2:
+                    await self._request(MOST_ASKED - self._wanted)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(2 * EXPIRES):
                         await self._change.wait()
-                except TimeoutError:
-                    continue
         finally:
             if self._subscription is not None and self._nc.is_connected:
                 await self._run_out()
                 await self._subscription.drain()  # type: ignore[no-untyped-call]  # the client leaves it untyped
 
     async def _run_out(self) -> None:
-        """Takes in what was asked for and is on its way: the server would only send it again much later.
-
-        Silence tells nothing here: a server that stores a burst hands out messages and sends them half a second later.
-        """
-        try:
+        """Takes in what was asked for, until the server has said of each request that no more of it comes."""
+        with suppress(TimeoutError):
             async with asyncio.timeout(LAST_WORDS):
-                while self._wanted > 0 and not await self._has_come():  # noqa: ASYNC110  said by no event
-                    await asyncio.sleep(LOOK)
-        except (TimeoutError, ApiError, NotNow, NatsError):
-            return
-
-    async def _has_come(self) -> bool:
-        """Whether the last message that was handed out is the last that came, and no other waits to be."""
-        told = await api(self._nc, f"CONSUMER.INFO.{self._name}")
-        come = int(_tokens(self._last)[6]) if self._last else 0
-        return bool(told["num_pending"] == 0 and told["delivered"]["consumer_seq"] == come)
+                while self._wanted > 0:
+                    self._change.clear()
+                    await self._change.wait()
 
     def _must_begin_anew(self) -> bool:
         if self._subscription is None:
@@ -104,9 +93,9 @@ class Consumer:
             return False
         if self._nc.stats["reconnects"] != self._reconnects:
             return True  # with the old connection the server forgot what we asked for
-        silent = asyncio.get_running_loop().time() - self._heard > 2 * HEARTBEAT
+        silent = asyncio.get_running_loop().time() - self._heard > SILENT_AFTER
         if silent:
-            log.warning("no heartbeat from the server; asking anew", durable=self._name)
+            log.warning("no word from the server; asking anew", durable=self._name)
         return silent
 
     async def _begin_anew(self) -> None:
@@ -119,9 +108,9 @@ class Consumer:
         self._heard = asyncio.get_running_loop().time()
         self._subscription = await self._nc.subscribe(self._inbox, cb=self._arrived, pending_msgs_limit=-1)
 
-    async def _request(self) -> None:
-        wish = {"batch": REQUESTED_AT_ONCE, "expires": EXPIRES * 10**9, "idle_heartbeat": HEARTBEAT * 10**9}
-        self._wanted += REQUESTED_AT_ONCE
+    async def _request(self, count: int) -> None:
+        wish = {"batch": count, "expires": int(EXPIRES * 1e9)}
+        self._wanted += count
         await self._nc.publish(f"$JS.API.CONSUMER.MSG.NEXT.{self._name}", json.dumps(wish).encode(), reply=self._inbox)
 
     async def _arrived(self, message: Msg) -> None:
@@ -131,14 +120,11 @@ class Consumer:
             self._told(status, headers)
             return
         self._wanted -= 1
-        self._last = message.reply
-        if self._wanted == REQUESTED_AT_ONCE:
+        if self._wanted in (MOST_ASKED // 2, 0):
             self._change.set()
         self._deliver(message)
 
     def _told(self, status: str, headers: dict[str, str]) -> None:
-        if status == "100":  # a heartbeat
-            return
         self._wanted = max(0, self._wanted - int(headers.get("Nats-Pending-Messages", 0)))
         description = headers.get("Description", "")
         if status in ("404", "503") or (status == "409" and "deleted" in description.lower()):
@@ -157,13 +143,5 @@ async def acknowledge(nc: Connection, replies: list[str]) -> None:
 
 def place_of(message: Msg) -> str:
     """The place of a message in its stream, which every delivery of it shares."""
-    return _tokens(message.reply)[5]
-
-
-def _tokens(reply: str) -> list[str]:
-    """``$JS.ACK.STREAM.DURABLE.times delivered.place in the stream.place in the durable.time.pending``.
-
-    The longer form has the domain and the account before the stream, and something random at the end.
-    """
-    tokens = reply.split(".")
-    return tokens if len(tokens) == 9 else tokens[:2] + tokens[4:]
+    tokens = message.reply.split(".")
+    return tokens[5] if len(tokens) == 9 else tokens[7]
