@@ -9,7 +9,9 @@ import json
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Executor
+from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 from itertools import groupby
 from typing import Any
 
@@ -34,6 +36,9 @@ PARTS_AT_ONCE = 100
 
 LEASE = timedelta(seconds=10)
 """How long a relay that went silent keeps others from taking over."""
+
+MARK_WITHIN = 0.05
+"""Seconds until what was published is marked as sent. Nobody waits for it, and alone it would cost a transaction."""
 
 LOOK_EVERY = 1.0
 """Seconds after which the relay looks into the outbox without having been woken."""
@@ -107,7 +112,8 @@ class Relay:
         self._holder = "the only process" if engine.dialect.name == "sqlite" else str(uuid_utils.uuid7())
         self._woken = asyncio.Event()
         self._marking: dict[int, None] = {}  # published, and on the way to being marked as sent
-        self._marks: set[asyncio.Task[None]] = set()
+        self._marker: asyncio.Task[None] | None = None
+        self._much_to_mark = asyncio.Event()
         self._renew_at = 0.0
         self._stopping = False
         self._trouble: str | None = None
@@ -129,6 +135,7 @@ class Relay:
         """Asks the relay to end with the batch in hand."""
         self._stopping = True
         self._woken.set()
+        self._much_to_mark.set()
 
     async def run(self) -> None:
         """Relays until ``stop``; then what was published is marked as sent, and the next one may relay."""
@@ -158,7 +165,8 @@ class Relay:
                         await self._woken.wait()
                 except TimeoutError:
                     continue
-        await asyncio.gather(*self._marks)
+        if self._marker is not None:
+            await self._marker
         await self._loop.call(lambda connection: drop_lease(connection, "relay", self._holder))
 
     async def _hold_lease(self) -> bool:
@@ -170,9 +178,8 @@ class Relay:
         return True
 
     async def _relay_some(self) -> bool:
-        for mark in [mark for mark in self._marks if mark.done()]:
-            self._marks.discard(mark)
-            mark.result()  # a store that cannot mark as sent would have everything sent again, and again
+        if self._marker is not None and self._marker.done():
+            self._marker.result()  # a store that cannot mark as sent would have everything sent again, and again
         if not self._nc.is_connected:
             raise NotConfirmed("not connected to NATS")  # the client would keep it, and send it a second time
         marking = set(self._marking)  # before the look: a mark that is committed meanwhile is not in what we see
@@ -189,18 +196,26 @@ class Relay:
             return outbox.unsent(connection, self._batch_size + being_marked)
 
     def _mark(self, positions: list[int]) -> None:
-        """Marks as sent in a coming transaction, while the next batch is already on its way."""
+        """Has these rows marked as sent, while the next batch is already on its way."""
         self._marking |= dict.fromkeys(positions)
-        self._marks.add(asyncio.create_task(self._mark_sent(positions)))
+        if len(self._marking) >= self._batch_size:
+            self._much_to_mark.set()
+        if self._marker is None or (self._marker.done() and not self._marker.exception()):
+            self._marker = asyncio.create_task(self._mark_sent())
 
-    async def _mark_sent(self, positions: list[int]) -> None:
-        fault_point("before-mark-sent")
-        try:
-            await self._loop.call(lambda connection: outbox.mark_sent(connection, positions, clock.now()))
-        finally:
+    async def _mark_sent(self) -> None:
+        while self._marking:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(MARK_WITHIN):
+                    await self._much_to_mark.wait()
+            if not self._stopping:
+                self._much_to_mark.clear()
+            positions = list(self._marking)
+            fault_point("before-mark-sent")
+            await self._loop.call(partial(outbox.mark_sent, positions=positions, at=clock.now()))
             for position in positions:
-                self._marking.pop(position, None)
-        fault_point("after-mark-sent")
+                del self._marking[position]
+            fault_point("after-mark-sent")
 
     async def _publish(self, stream: str, batch: Sequence[Row[Any, Any, Any, Any, Any]]) -> None:
         try:
