@@ -220,6 +220,15 @@ def every_event_has_a_cause(facts: Facts) -> Iterator[str]:
     yield from (f"{key} happened {count} times" for key, count in of_own_making.items() if count > 1)
 
 
+def nothing_happens_before_it_is_due(facts: Facts) -> Iterator[str]:
+    """What a timer caused was decided at its moment or later, both by the service's own clock."""
+    for sent in facts.sent:
+        if sent.cause.startswith("timer "):
+            due, at = sent.cause.rpartition(" ")[2], json.loads(sent.payload)["time"]
+            if datetime.fromisoformat(at) < datetime.fromisoformat(due):
+                yield f"{sent} was due at {due} and happened at {at}"
+
+
 def outboxes_and_streams_hold_the_same(facts: Facts) -> Iterator[str]:
     """Every row of an outbox is in its stream and marked so; every message of a stream has its row; none is twice."""
     rows = {sent.id: sent for sent in facts.sent}
@@ -461,6 +470,7 @@ CHECKS: Sequence[Callable[[Facts], Iterable[str]]] = (
     commands_are_carried_out_once,
     inbound_messages_are_taken_in_once,
     every_event_has_a_cause,
+    nothing_happens_before_it_is_due,
     outboxes_and_streams_hold_the_same,
     sequences_have_no_gap,
     streams_keep_the_order,

@@ -1,13 +1,12 @@
 """NATS and services that go away and come back: killed, rolled back, robbed of a stream, stopped, out of time."""
 
 import asyncio
-import json
 import os
 import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -20,10 +19,9 @@ from shared.streams import api
 from shared.testing.stores import Backend
 from shared.unit_of_work import load
 from tests.faults import checker
-from tests.faults.checker import Facts
-from tests.faults.disturbance import Disturbance
+from tests.faults.disturbance import Disturbance, Run
 from tests.faults.rounds import LOOK_EVERY, Said
-from tests.faults.under_load import DURABLES, UnderLoad, under_load
+from tests.faults.under_load import DURABLES, Check, UnderLoad, under_load
 
 RESUMES_WITHIN = 15.0
 """Seconds after NATS is back, or a stream was deleted, until everybody reads again."""
@@ -41,43 +39,36 @@ MOST_LINES = 5
 # ---- NATS is killed ------------------------------------------------------------------------------------------------
 
 
-async def nats_is_killed(directory: Path, store: Backend, seed: int, said: Said, *, times: int = 25) -> list[str]:
-    async with under_load(directory, store, seed) as platform:
-        longest = 0.0
-        for number in range(1, times + 1):
-            await platform.pause(0.5, 2)
-            platform.stack.nats.kill()
-            await platform.pause(0, 1.5)
-            await asyncio.to_thread(platform.stack.nats.start)
-            longest = max(longest, await platform.resumes(f"after kill {number}", RESUMES_WITHIN))
-        said(f"{times} kills, back to work within {longest:.1f} s; {await platform.end()}")
-        return platform.found
-
-
-async def nats_is_away(directory: Path, store: Backend, seed: int, said: Said, *, seconds: float = 600) -> list[str]:
-    async with under_load(directory, store, seed) as platform:
-        await platform.pause(1, 2)
-        programs = platform.stack.programs
-        lines = {name: _lines(programs[name]) for name in SERVICES}
+async def kill_nats(platform: UnderLoad, *, times: int) -> str:
+    longest = 0.0
+    for number in range(1, times + 1):
+        await platform.pause(0.5, 2)
         platform.stack.nats.kill()
-        await asyncio.sleep(2)  # what was in hand is done
-        began, used = time.monotonic(), {name: _processor_seconds(programs[name]) for name in SERVICES}
-        await asyncio.sleep(seconds)
-        away = time.monotonic() - began
-        shares = {name: (_processor_seconds(programs[name]) - used[name]) / away for name in SERVICES}
-        platform.found += [
-            f"{name} used {share:.1%} of a core" for name, share in shares.items() if share > MOST_OF_A_CORE
-        ]
-        for name in SERVICES:
-            spoken = _lines(programs[name])[len(lines[name]) :]
-            if sum("connection to NATS lost" in line for line in spoken) != 1 or len(spoken) > MOST_LINES:
-                platform.found.append(f"{name} wrote {len(spoken)} lines while NATS was away: {spoken[:20]}")
-        platform.found += platform.stack.dead()
+        await platform.pause(0, 1.5)
         await asyncio.to_thread(platform.stack.nats.start)
-        took = await platform.resumes(f"after NATS was away for {away:.0f} s", RESUMES_WITHIN)
-        counted = await platform.end()
-        said(f"{away:.0f} s at {max(shares.values()):.1%} of a core at most, back to work in {took:.1f} s; {counted}")
-        return platform.found
+        longest = max(longest, await platform.resumes(f"after kill {number}", RESUMES_WITHIN))
+    return f"{times} kills, back to work within {longest:.1f} s"
+
+
+async def take_nats_away(platform: UnderLoad, *, seconds: float) -> str:
+    await platform.pause(1, 2)
+    programs = platform.stack.programs
+    lines = {name: _lines(programs[name]) for name in SERVICES}
+    platform.stack.nats.kill()
+    await asyncio.sleep(2)  # what was in hand is done
+    began, used = time.monotonic(), {name: _processor_seconds(programs[name]) for name in SERVICES}
+    await asyncio.sleep(seconds)
+    away = time.monotonic() - began
+    shares = {name: (_processor_seconds(programs[name]) - used[name]) / away for name in SERVICES}
+    platform.found += [f"{name} used {share:.1%} of a core" for name, share in shares.items() if share > MOST_OF_A_CORE]
+    for name in SERVICES:
+        spoken = _lines(programs[name])[len(lines[name]) :]
+        if sum("connection to NATS lost" in line for line in spoken) != 1 or len(spoken) > MOST_LINES:
+            platform.found.append(f"{name} wrote {len(spoken)} lines while NATS was away: {spoken[:20]}")
+    platform.found += platform.stack.dead()
+    await asyncio.to_thread(platform.stack.nats.start)
+    took = await platform.resumes(f"after NATS was away for {away:.0f} s", RESUMES_WITHIN)
+    return f"{away:.0f} s at {max(shares.values()):.1%} of a core at most, back to work in {took:.1f} s"
 
 
 def _lines(program: Program) -> list[str]:
@@ -93,65 +84,55 @@ def _processor_seconds(program: Program) -> float:
 # ---- what a stream holds is lost -----------------------------------------------------------------------------------
 
 
-async def nats_is_rolled_back(directory: Path, store: Backend, seed: int, said: Said, *, stopped: bool) -> list[str]:
+async def roll_nats_back(platform: UnderLoad, *, stopped: bool) -> str:
     """``stopped``: as an operator would, with the services stopped meanwhile; otherwise under their feet."""
-    async with under_load(directory, store, seed) as platform:
+    await platform.pause(1, 2)
+    copy = _copy_of_nats(platform)
+    await platform.pause(2, 4)
+    await _everything_inbound_is_read(platform)
+    if stopped:
+        await asyncio.gather(*(platform.stop(name, STOPS_WITHIN) for name in SERVICES))
+    platform.stack.nats.kill()
+    shutil.rmtree(copy.with_name("jetstream"))
+    copy.rename(copy.with_name("jetstream"))
+    await asyncio.to_thread(platform.stack.nats.start)
+    if stopped:
+        for name in SERVICES:
+            platform.stack.start(name)
+    platform.load.publishing = True
+    took = await platform.resumes("after NATS was rolled back", RESUMES_WITHIN)
+    lost = await platform.reconcile()
+    if not lost:
+        platform.found.append("the older copy lacked nothing, so nothing was shown")
+    return f"{lost} messages filled in again, back to work within {took:.1f} s"
+
+
+async def delete_streams(platform: UnderLoad, *, streams: Sequence[str] = checker.STREAMS) -> str:
+    breaker = await platform.stack.nats.connect_breaker()
+    longest, lost = 0.0, 0
+    for stream in platform.random.sample(streams, len(streams)):
         await platform.pause(1, 2)
-        copy = _copy_of_nats(platform)
-        await platform.pause(2, 4)
-        await _everything_inbound_is_read(platform)
-        if stopped:
-            await asyncio.gather(*(platform.stop(name, STOPS_WITHIN) for name in SERVICES))
-        platform.stack.nats.kill()
-        shutil.rmtree(copy.with_name("jetstream"))
-        copy.rename(copy.with_name("jetstream"))
-        await asyncio.to_thread(platform.stack.nats.start)
-        if stopped:
-            for name in SERVICES:
-                platform.stack.start(name)
-        platform.load.publishing = True
-        took = await platform.resumes("after NATS was rolled back", RESUMES_WITHIN)
-        lost = await platform.reconcile()
-        if not lost:
-            platform.found.append("the older copy lacked nothing, so nothing was shown")
-        counted = await platform.end(but=(checker.streams_keep_the_order,))
-        said(f"{lost} messages filled in again, back to work within {took:.1f} s; {counted}")
-        return platform.found
+        await api(breaker, f"STREAM.DELETE.{stream}")
+        longest = max(longest, await platform.resumes(f"after {stream} was deleted", RESUMES_WITHIN))
+        lost += await platform.reconcile()
+    if not lost:
+        platform.found.append("nothing was in the streams, so nothing was shown")
+    return f"{len(streams)} streams, {lost} messages filled in again, back to work within {longest:.1f} s"
 
 
-async def streams_are_deleted(
-    directory: Path, store: Backend, seed: int, said: Said, *, streams: tuple[str, ...] = checker.STREAMS
-) -> list[str]:
-    async with under_load(directory, store, seed) as platform:
-        breaker = await platform.stack.nats.connect_breaker()
-        longest, lost = 0.0, 0
-        for stream in platform.random.sample(streams, len(streams)):
-            await platform.pause(1, 2)
-            await api(breaker, f"STREAM.DELETE.{stream}")
-            longest = max(longest, await platform.resumes(f"after {stream} was deleted", RESUMES_WITHIN))
-            lost += await platform.reconcile()
-        if not lost:
-            platform.found.append("nothing was in the streams, so nothing was shown")
-        counted = await platform.end(but=(checker.streams_keep_the_order,))
-        said(f"{len(streams)} streams, {lost} messages filled in again, back to work within {longest:.1f} s; {counted}")
-        return platform.found
-
-
-async def durables_are_deleted(directory: Path, store: Backend, seed: int, said: Said, *, times: int = 5) -> list[str]:
+async def delete_durables(platform: UnderLoad, *, times: int) -> str:
     """All of them, again and again: everything is delivered once more, and has no effect once more."""
-    async with under_load(directory, store, seed) as platform:
-        breaker = await platform.stack.nats.connect_breaker()
-        longest = 0.0
-        every = [durable for each in DURABLES.values() for durable in each]
-        for _ in range(times):
-            await platform.pause(1, 2)
-            for durable in platform.random.sample(every, len(every)):
-                await api(breaker, f"CONSUMER.DELETE.{durable.stream}.{durable.name}")
-            longest = max(longest, await platform.resumes("after every durable was deleted", RESUMES_WITHIN))
-        if refilled := await platform.reconcile():
-            platform.found.append(f"{refilled} messages were filled in again, and none was lost")
-        said(f"{times * len(every)} durables, back to work within {longest:.1f} s; {await platform.end()}")
-        return platform.found
+    breaker = await platform.stack.nats.connect_breaker()
+    longest = 0.0
+    every = [durable for each in DURABLES.values() for durable in each]
+    for _ in range(times):
+        await platform.pause(1, 2)
+        for durable in platform.random.sample(every, len(every)):
+            await api(breaker, f"CONSUMER.DELETE.{durable.stream}.{durable.name}")
+        longest = max(longest, await platform.resumes("after every durable was deleted", RESUMES_WITHIN))
+    if refilled := await platform.reconcile():
+        platform.found.append(f"{refilled} messages were filled in again, and none was lost")
+    return f"{times * len(every)} durables, back to work within {longest:.1f} s"
 
 
 async def _everything_inbound_is_read(platform: UnderLoad) -> None:
@@ -178,32 +159,27 @@ def _copy_of_nats(platform: UnderLoad) -> Path:
 # ---- services are stopped ------------------------------------------------------------------------------------------
 
 
-async def services_are_stopped(
-    directory: Path, store: Backend, seed: int, said: Said, *, times: int = 250
-) -> list[str]:
+async def stop_services(platform: UnderLoad, *, times: int) -> str:
     """Beside one another, each as soon as it is back at work: a clean stop leaves nothing to be delivered again."""
-    async with under_load(directory, store, seed) as platform:
-        took: list[float] = []
+    took: list[float] = []
 
-        async def stop_again_and_again(service: str, times: int) -> None:
-            random = platform.round.random(f"stopping {service}")
-            for _ in range(times):
-                while await platform.why_not_ready(service):  # noqa: ASYNC110  said by no event
-                    await asyncio.sleep(LOOK_EVERY)
-                await asyncio.sleep(random.uniform(0, 1))
-                took.append(await platform.stop(service, STOPS_WITHIN))
-                platform.found += await _left_behind(platform, service)
-                platform.stack.start(service)
+    async def stop_again_and_again(service: str, times: int) -> None:
+        random = platform.round.random(f"stopping {service}")
+        for _ in range(times):
+            while await platform.why_not_ready(service):  # noqa: ASYNC110  said by no event
+                await asyncio.sleep(LOOK_EVERY)
+            await asyncio.sleep(random.uniform(0, 1))
+            took.append(await platform.stop(service, STOPS_WITHIN))
+            platform.found += await _left_behind(platform, service)
+            platform.stack.start(service)
 
-        await asyncio.gather(*(stop_again_and_again(name, times // len(SERVICES)) for name in SERVICES))
-        counted = await platform.end()
-        for durable in (durable for each in DURABLES.values() for durable in each):
-            told = await api(platform.stack.operator, f"CONSUMER.INFO.{durable.stream}.{durable.name}")
-            delivered = told["delivered"]
-            if (again := delivered["consumer_seq"] - delivered["stream_seq"]) != 0:
-                platform.found.append(f"{durable.name} was given {again} messages of {durable.stream} once more")
-        said(f"{len(took)} stops, each within {max(took):.1f} s; {counted}")
-        return platform.found
+    await asyncio.gather(*(stop_again_and_again(name, times // len(SERVICES)) for name in SERVICES))
+    for durable in (durable for each in DURABLES.values() for durable in each):
+        told = await api(platform.stack.operator, f"CONSUMER.INFO.{durable.stream}.{durable.name}")
+        delivered = told["delivered"]
+        if (again := delivered["consumer_seq"] - delivered["stream_seq"]) != 0:
+            platform.found.append(f"{durable.name} was given {again} messages of {durable.stream} once more")
+    return f"{len(took)} stops, each within {max(took):.1f} s"
 
 
 async def _left_behind(platform: UnderLoad, service: str) -> list[str]:
@@ -229,30 +205,36 @@ async def _left_behind(platform: UnderLoad, service: str) -> list[str]:
 DISK_BYTES = 2**30
 
 
-async def power_is_cut(directory: Path, store: Backend, seed: int, said: Said, *, times: int = 10) -> list[str]:
+async def power_is_cut(directory: Path, store: Backend, seed: int, said: Said, *, times: int) -> list[str]:
     """Everything lies on a disk of its own, which loses whatever was written and not flushed: NATS and all stores."""
     if why_not := Disk.why_not():
         said(f"not run: {why_not}")
         return []
     with Disk(directory) as disk:
-        async with under_load(disk.path, store, seed) as platform:
-            for number in range(1, times + 1):
-                await platform.resumes(f"after cut {number - 1}", CUT_RESUMES_WITHIN)
-                disk.sync_files_of(platform.stack.nats.directory / "creds")  # not written by anybody on the platform
+
+        async def cut_power(platform: UnderLoad) -> str:
+            for number in range(times):
+                await platform.resumes(f"after cut {number}", CUT_RESUMES_WITHIN)
+                disk.keep(platform.stack.nats.directory / "creds")  # not written by anybody on the platform
                 await platform.pause(0.5, 2)
-                for name in SERVICES:
-                    platform.stack.programs[name].kill()
-                platform.stack.nats.kill()
-                await asyncio.gather(*(platform.stack.programs[name].ended() for name in SERVICES))
-                for engine in platform.stack.engines.values():
-                    engine.dispose()
-                await asyncio.to_thread(disk.cut)
-                await asyncio.to_thread(platform.stack.nats.start)
-                for name in SERVICES:
-                    platform.stack.start(name)
-            counted = await platform.end()
-        said(f"{times} cuts; {counted}")
-        return platform.found
+                await _cut_power(platform, disk)
+            return f"{times} cuts"
+
+        return await _alone(cut_power)(disk.path, store, seed, said)
+
+
+async def _cut_power(platform: UnderLoad, disk: "Disk") -> None:
+    for name in SERVICES:
+        platform.stack.programs[name].kill()
+    platform.stack.nats.kill()
+    await asyncio.gather(*(platform.stack.programs[name].ended() for name in SERVICES))
+    await asyncio.to_thread(disk.fail)
+    for engine in platform.stack.engines.values():
+        engine.dispose()  # the last to close a store writes it out: that comes too late here
+    await asyncio.to_thread(disk.come_back)
+    await asyncio.to_thread(platform.stack.nats.start)
+    for name in SERVICES:
+        platform.stack.start(name)
 
 
 class Disk:
@@ -284,16 +266,19 @@ class Disk:
     def __exit__(self, *_: object) -> None:
         _run("umount", "--lazy", self.path)
 
-    def cut(self) -> None:
-        """Cuts the power and turns it on again; nobody may have a file open."""
-        lost = self._image
+    def fail(self) -> None:
+        """Keeps what was flushed so far: what is written after this is lost with the rest."""
+        before = self._image
         self._cuts += 1
-        _run("cp", "--sparse=always", lost, self._image)
+        _run("cp", "--sparse=always", before, self._image)
+
+    def come_back(self) -> None:
+        """Turns the power on again, as it was when it failed; nobody may have a file open."""
         _run("umount", self.path)
-        lost.unlink()
+        (self._directory / f"disk-{self._cuts - 1}.ext4").unlink()
         self._mount()
 
-    def sync_files_of(self, directory: Path) -> None:
+    def keep(self, directory: Path) -> None:
         """Keeps what the harness itself has written, and nobody else's files."""
         for path in [*directory.iterdir(), directory, directory.parent]:
             descriptor = os.open(path, os.O_RDONLY)
@@ -315,38 +300,35 @@ def _run(*command: str | Path) -> None:
 # ---- the clock is stepped ------------------------------------------------------------------------------------------
 
 DAY = timedelta(days=1)
+SOON = timedelta(seconds=3)
 STRIKES_WITHIN = 10.0
 """Seconds after its start in which a service does what fell due before."""
 
 
-async def clock_is_stepped(
-    directory: Path, store: Backend, seed: int, said: Said, *, planning: bool = True
-) -> list[str]:
-    """By a day forth and by a day back, each time at a restart; deadlines lie before, between and beyond."""
-    async with under_load(directory, store, seed) as platform:
-        platform.load.planning = planning
-        hours = [platform.random.uniform(*each) for each in ((1, 12), (12, 23.9), (24.1, 36), (36, 47.9), (49, 99))]
-        deadlines = {
-            await platform.load.open_proposal(deadline): deadline
-            for deadline in [clock.now() + timedelta(hours=each) for each in hours]
-        }
-        latest = timedelta()
-        for offset in (DAY, timedelta(), -DAY, 2 * DAY, -DAY, timedelta()):
-            for name in SERVICES:
-                await platform.stack.kill(name)
-                platform.stack.start(name, clock_offset=offset)
-            await platform.ready()
-            latest = max(latest, offset)
-            if offset == -DAY:  # what is set by a clock that runs behind strikes when that clock says so
-                deadline = clock.now() + offset + timedelta(seconds=5)
-                deadlines[await platform.load.open_proposal(deadline)] = deadline
-                await asyncio.sleep(5)
-            platform.found += await _not_as_due(platform, deadlines, latest)
-        counted = await platform.end()
-        if platform.facts is not None:
-            platform.found += _early(platform.facts)
-        said(f"6 steps, {len(deadlines)} deadlines; {counted}")
-        return platform.found
+async def step_clock(platform: UnderLoad, *, steps: Sequence[timedelta], planning: bool) -> str:
+    """At restarts, since nothing else steps the clock of a process; deadlines lie before, between and beyond.
+
+    With ``planning`` there are tasks at work when a service stops, whose claims lapse within a minute of either clock.
+    """
+    platform.load.planning = planning
+    hours = [platform.random.uniform(*each) for each in ((1, 12), (12, 23.9), (24.1, 36), (36, 47.9), (49, 99))]
+    deadlines = {
+        await platform.load.open_proposal(deadline): deadline
+        for deadline in [clock.now() + timedelta(hours=each) for each in hours]
+    }
+    latest = timedelta()
+    for offset in (*steps, timedelta()):
+        await asyncio.gather(*(platform.stop(name, STOPS_WITHIN) for name in SERVICES))
+        for name in SERVICES:
+            platform.stack.start(name, clock_offset=offset)
+        await platform.ready()
+        latest = max(latest, offset)
+        if offset < timedelta():  # what is set by a clock that runs behind strikes when that clock says so
+            deadline = clock.now() + offset + SOON
+            deadlines[await platform.load.open_proposal(deadline)] = deadline
+            await asyncio.sleep(SOON.total_seconds())
+        platform.found += await _not_as_due(platform, deadlines, latest)
+    return f"{len(steps)} steps, {len(deadlines)} deadlines"
 
 
 async def _not_as_due(platform: UnderLoad, deadlines: Mapping[str, datetime], latest: timedelta) -> list[str]:
@@ -373,62 +355,70 @@ def _states(platform: UnderLoad, proposals: Iterable[str]) -> dict[str, str]:
     return {id_: state.state for id_, (state, _) in found.items()}
 
 
-def _early(facts: Facts) -> list[str]:
-    """What a timer caused before it was due: both moments by the service's own clock."""
-    return [
-        f"{sent}, which was due at {due}, happened at {at}"
-        for sent in facts.sent
-        if sent.cause.startswith("timer ")
-        and (at := datetime.fromisoformat(json.loads(sent.payload)["time"]))
-        < (due := datetime.fromisoformat(sent.cause.rpartition(" ")[2]))
-    ]
+# ---- each on a platform of its own ---------------------------------------------------------------------------------
 
+
+def _alone(disturb: Callable[[UnderLoad], Awaitable[str]], *, but: Sequence[Check] = ()) -> Run:
+    """Disturbs a platform, lets it come to rest and checks everything ``but`` these."""
+
+    async def run(directory: Path, store: Backend, seed: int, said: Said) -> list[str]:
+        async with under_load(directory, store, seed) as platform:
+            counted = await disturb(platform)
+            said(f"{counted}; {await platform.end(but=but)}")
+            return platform.found
+
+    return run
+
+
+FILLED_AGAIN = (checker.streams_keep_the_order,)
+"""What a stream that lost something cannot keep: what is filled in again comes behind what came meanwhile."""
 
 DISTURBANCES: tuple[Disturbance, ...] = (
     Disturbance(
         "nats-killed",
         "NATS is killed and started again, 25 times: the flow resumes by itself, nothing is lost, nothing twice",
-        nats_is_killed,
+        _alone(partial(kill_nats, times=25)),
     ),
     Disturbance(
         "nats-rolled-back",
         "NATS is set back to an older copy under running services: reconcile heals, nothing is lost, nothing twice",
-        partial(nats_is_rolled_back, stopped=False),
+        _alone(partial(roll_nats_back, stopped=False), but=FILLED_AGAIN),
     ),
     Disturbance(
         "nats-rolled-back-services-stopped",
         "NATS is set back to an older copy while the services are stopped: reconcile heals",
-        partial(nats_is_rolled_back, stopped=True),
+        _alone(partial(roll_nats_back, stopped=True), but=FILLED_AGAIN),
     ),
     Disturbance(
         "streams-deleted",
         "Each stream is deleted: the flow resumes by itself, reconcile fills the stream again",
-        streams_are_deleted,
+        _alone(delete_streams, but=FILLED_AGAIN),
     ),
     Disturbance(
         "durables-deleted",
         "Every durable is deleted, five times: the flow resumes by itself, nothing has its effect twice",
-        durables_are_deleted,
+        _alone(partial(delete_durables, times=5)),
     ),
     Disturbance(
         "nats-away",
         "NATS is away for ten minutes: services stay up below 5 % of a core, say so once, and resume within seconds",
-        nats_is_away,
+        _alone(partial(take_nats_away, seconds=600)),
+        stores=("sqlite",),
     ),
     Disturbance(
         "services-stopped",
-        "SIGTERM under load, 500 times on two stores: out within five seconds, nothing is delivered again",
-        services_are_stopped,
+        "SIGTERM under load, 250 times on each store: out within five seconds, nothing is delivered again",
+        _alone(partial(stop_services, times=252)),
     ),
     Disturbance(
         "clock-stepped",
-        "The clock is stepped by a day forth and back: no deadline is lost, none strikes early",
-        clock_is_stepped,
+        "The clock is stepped by a day and by two, forth and back: no deadline is lost, none strikes early",
+        _alone(partial(step_clock, steps=(DAY, timedelta(), -DAY, 2 * DAY, -DAY), planning=True)),
     ),
     Disturbance(
         "power-cut",
-        "The power is cut: what was written and not flushed is gone from every store, nothing acknowledged is lost",
-        power_is_cut,
+        "The power is cut, ten times: what was not flushed is gone from every store, nothing acknowledged is lost",
+        partial(power_is_cut, times=10),
         stores=("sqlite",),
     ),
 )

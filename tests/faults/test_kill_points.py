@@ -86,6 +86,12 @@ def a_deadline_strikes_twice(facts: Facts) -> None:
     facts.sent.append(dataclasses.replace(sent, id="again"))
 
 
+def a_deadline_strikes_early(facts: Facts) -> None:
+    sent = next(sent for sent in facts.sent if sent.cause.startswith("timer close-proposal"))
+    later = f"{sent.cause.rpartition(' ')[0]} 2999-01-01T00:00:00+00:00"
+    facts.sent.append(dataclasses.replace(sent, cause=later))
+
+
 def a_stream_loses_its_tail(facts: Facts) -> None:
     facts.streams["MEMBERSHIP"].pop()
 
@@ -167,6 +173,7 @@ TAMPERING: list[tuple[Callable[[Facts], None], Callable[[Facts], Iterable[str]]]
     (an_inbound_message_is_lost, checker.inbound_messages_are_taken_in_once),
     (an_event_comes_out_of_nothing, checker.every_event_has_a_cause),
     (a_deadline_strikes_twice, checker.every_event_has_a_cause),
+    (a_deadline_strikes_early, checker.nothing_happens_before_it_is_due),
     (a_stream_loses_its_tail, checker.outboxes_and_streams_hold_the_same),
     (a_stream_has_a_ghost, checker.outboxes_and_streams_hold_the_same),
     (a_stream_has_a_message_twice, checker.outboxes_and_streams_hold_the_same),
