@@ -57,8 +57,14 @@ class Stack:
             engine.dispose()
         await self.nats.__aexit__(kind, error, trace)
 
-    def start(self, service: str, fault: str = "", *, clock_offset: timedelta = timedelta()) -> Program:
-        """Starts a service that does not run, to die at ``fault`` if one is given, by a clock that is wrong."""
+    def start(
+        self, service: str, fault: str = "", *, clock_offset: timedelta = timedelta(), replica: str = ""
+    ) -> Program:
+        """Starts a service that does not run, to die at ``fault`` if one is given, by a clock that is wrong.
+
+        A ``replica`` is one more process of it, known by the service's name with this behind it.
+        """
+        name = service + replica
         environment = {
             "CONCORD_NATS": self.nats.url,
             "CONCORD_CREDENTIALS": str(self.nats.creds(service, service)),
@@ -69,8 +75,8 @@ class Stack:
         if sys.dont_write_bytecode:  # a second for each of many starts, where nothing compiled lies beside the sources
             environment |= {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(BYTECODE)}
         command = (sys.executable, "-m", f"services.{service}.main")
-        program = Program(service, command, self.directory / f"{service}.log", environment)
-        self.programs[service] = program
+        program = Program(name, command, self.directory / f"{name}.log", environment)
+        self.programs[name] = program
         return program
 
     async def kill(self, service: str) -> None:
