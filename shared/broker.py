@@ -79,6 +79,7 @@ class Connection(Client):
         self.lost = asyncio.Event()
         self._trouble: str | None = None  # what was last said about reaching the server
         self._leaving = False
+        self._waiting_for_server: set[asyncio.Timeout] = set()
         self._forbidden: defaultdict[str, list[asyncio.Future[None]]] = defaultdict(list)
 
     async def open(self, urls: Sequence[str], creds: Path, patience: float | None) -> None:
@@ -160,6 +161,20 @@ class Connection(Client):
         if self._flush_queue is not None and self._flush_queue.empty():
             await self._flush_pending()
 
+    async def ask_server(self, subject: str, payload: bytes, timeout: float, headers: dict[str, str]) -> Msg:  # noqa: ASYNC109
+        """A request to the server itself, whose answer is lost with the connection: so it is not waited for any longer.
+
+        Raises the client's own ``TimeoutError`` then too. An answer of another client may still come after a reconnect.
+        """
+        try:
+            async with asyncio.timeout(timeout) as deadline:
+                self._waiting_for_server.add(deadline)
+                return await self.request(subject, payload, timeout=timeout, headers=headers)
+        except TimeoutError:
+            raise errors.TimeoutError from None
+        finally:
+            self._waiting_for_server.discard(deadline)
+
     async def forbidden(self, subject: str) -> None:
         """Returns when the server forbids to publish, or to subscribe, to this subject."""
         told = asyncio.get_running_loop().create_future()
@@ -223,6 +238,9 @@ class Connection(Client):
         log.info("connected to NATS", principal=self.principal, server=server.netloc if server else None)
 
     async def _on_disconnected(self) -> None:
+        for deadline in self._waiting_for_server:
+            if not deadline.expired():
+                deadline.reschedule(asyncio.get_running_loop().time())
         if not self._leaving and not self.is_closed:
             log.warning("connection to NATS lost, trying again", principal=self.principal)
 

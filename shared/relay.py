@@ -253,10 +253,10 @@ class Relay:
     async def _confirmed(self, stream: str, row: Row[Any, Any, Any, Any, Any], headers: dict[str, str]) -> None:
         fault_point("before-puback")
         self._asked_at = time.monotonic()
-        answer = await self._nc.request(
+        answer = await self._nc.ask_server(
             row.subject,
             row.payload,
-            timeout=TIMEOUT,
+            TIMEOUT,
             # Turns a message that strayed into the wrong stream into an error. Of a batch it is enough for the last
             # one to say it: a part that strayed is missing in the batch.
             headers=_headers(row, {"Nats-Expected-Stream": stream, **headers}),

@@ -1,6 +1,7 @@
 """The relay on a real server and both stores, and what it holds by: a lease, a loop, and the marks it leaves."""
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -15,7 +16,7 @@ from shared.contracts.membership import NetworkRegistered
 from shared.contracts.message import subject_of
 from shared.database import LOOP, reading, writing
 from shared.loop import Loop, LoopEnded
-from shared.relay import LEASES, Relay, drop_lease, take_lease
+from shared.relay import LEASES, TIMEOUT, Relay, drop_lease, take_lease
 from shared.streams import api, platform_streams, reconcile
 from shared.surface import Surface
 from shared.testing.nats import NatsServer
@@ -93,6 +94,35 @@ async def test_a_relay_makes_a_stream_anew_that_nobody_follows_and_ends_with_eve
     assert told["state"]["messages"] == 700
     with writing(store) as connection:
         assert take_lease(connection, "relay", "the next one")
+
+
+async def test_a_relay_does_not_wait_for_an_answer_that_was_lost_with_its_connection(
+    store: Engine, loop: Loop, tmp_path: Path
+) -> None:
+    async with NatsServer(tmp_path) as server:
+        nc = await server.connect("membership")
+
+        async def restore() -> None:
+            raise AssertionError("the streams are there")
+
+        await reconcile(nc, platform_streams(), [])
+        with ThreadPoolExecutor(1) as reader:
+            relay = Relay(nc, loop, store, reader, restore)
+            running = asyncio.create_task(relay.run())
+            assert server.process is not None
+            server.process.send_signal(signal.SIGSTOP)
+            record(store, 1)
+            relay.wake()
+            async with asyncio.timeout(TIMEOUT):
+                while relay.trouble is None:  # noqa: ASYNC110  the relay tells nobody
+                    await asyncio.sleep(0.02)
+            server.kill()
+            server.start()
+            async with asyncio.timeout(TIMEOUT / 2):
+                while unsent(store) or relay.trouble:  # noqa: ASYNC110  the relay tells nobody
+                    await asyncio.sleep(0.02)
+            relay.stop()
+            await running
 
 
 async def test_a_relay_outlives_a_store_that_is_away(store: Engine, loop: Loop, tmp_path: Path) -> None:
