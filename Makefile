@@ -10,7 +10,7 @@ KILLS ?= 2000
 
 CODE := services shared deploy tests
 
-.PHONY: help install run test faults bench lint format contracts lock node clean
+.PHONY: help install run test faults mutations bench lint format contracts lock node clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -39,6 +39,9 @@ test: install ## run every test; those that need Node are skipped where it is mi
 
 faults: install ## kill services at every fault point, and disturb them in every other way (make faults KILLS=100 SEED=7)
 	@$(BIN)/python -W "ignore:XDG_RUNTIME_DIR is not set" -m tests.faults.run --kills $(KILLS) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+mutations: install ## break the inbox, the outbox, the order and the dead letters in a copy, and show that faults are found
+	@$(BIN)/python -m tests.faults.mutations
 
 bench: install ## measure it beside raw JetStream, a plain version and its peers (ARGS="--rounds 1 --only SQLite")
 	@$(BIN)/python -W "ignore:XDG_RUNTIME_DIR is not set" -m tests.performance.bench $(ARGS)
