@@ -23,7 +23,7 @@ from tests.faults.disturbance import Disturbance, Run
 from tests.faults.rounds import LOOK_EVERY, Said
 from tests.faults.under_load import DURABLES, Check, UnderLoad, under_load
 
-RESUMES_WITHIN = 15.0
+RESUMES_WITHIN = 10.0
 """Seconds after NATS is back, or a stream was deleted, until everybody reads again."""
 
 CUT_RESUMES_WITHIN = 30.0
