@@ -438,6 +438,12 @@ class Load:
         """Has a follower meet an event it cannot handle."""
         await self.platform.plant_poison(follower, self._prologue.id(), self._prologue.id())
 
+    async def read_register(self, random: Random, count: int) -> None:
+        """Has that many organisations registered at once: a burst of events for everybody who follows."""
+        teller = Teller(self, random)
+        rows = tuple(OrganisationRow(key=teller.word(), name=teller.word(), format="council") for _ in range(count))
+        await teller.do("operator", membership.ImportOrganisations(register_name="GOV.UK", rows=rows))
+
     async def open_proposal(self, deadline: datetime) -> str:
         """Puts a proposal to the council that nobody says anything on; its id."""
         drafted = membership.DraftProposal(umbrella=self._world.council, title=self._prologue.word(), text="Later.")

@@ -159,6 +159,10 @@ def _copy_of_nats(platform: UnderLoad) -> Path:
 # ---- services are stopped ------------------------------------------------------------------------------------------
 
 
+BURST = 100
+"""Events that are on their way to those who follow when they are told to stop."""
+
+
 async def stop_services(platform: UnderLoad, *, times: int) -> str:
     """Beside one another, each as soon as it is back at work: a clean stop leaves nothing to be delivered again."""
     took: list[float] = []
@@ -168,7 +172,8 @@ async def stop_services(platform: UnderLoad, *, times: int) -> str:
         for _ in range(times):
             while await platform.why_not_ready(service):  # noqa: ASYNC110  said by no event
                 await asyncio.sleep(LOOK_EVERY)
-            await asyncio.sleep(random.uniform(0, 1))
+            await platform.load.read_register(random, BURST)
+            await asyncio.sleep(random.uniform(0, 0.1))
             took.append(await platform.stop(service, STOPS_WITHIN))
             platform.found += await _left_behind(platform, service)
             platform.stack.start(service)
