@@ -28,7 +28,7 @@ from shared.broker import SERVER_BINARY, BrokerError, Connection, connect, reque
 from shared.contracts.cloudevent import STRUCTURED_HEADERS, write
 from shared.contracts.message import subject_of
 from shared.contracts.platform import Health, Reply, ServiceHealth
-from shared.identity import SERVICES, Keys, write_creds
+from shared.identity import OPERATOR, SERVICES, Keys, write_creds
 
 HOST = "127.0.0.1"
 FIRST_PORT = 4222
@@ -44,7 +44,6 @@ STEADY_AFTER = 30.0
 DEATHS_TO_GIVE_UP_WAITING = 3
 ASK_EVERY = 0.05
 LOOK_EVERY = 0.05
-OPERATOR = "operator"
 
 log = structlog.get_logger()
 

@@ -24,7 +24,9 @@ import shared.contracts  # noqa: F401  the register must be whole before permiss
 from shared.contracts.message import MAJOR, PRINCIPAL_PATTERN, Command, Query, contracts, subject_of
 
 SERVICES = ("membership", "events", "benchmark", "notifications")
-PEOPLE_AND_PROGRAMS = ("operator", "member", "publisher", "subscriber")
+OPERATOR = "operator"
+"""Both a role and the name of the one with whose credentials the local stack is run."""
+PEOPLE_AND_PROGRAMS = (OPERATOR, "member", "publisher", "subscriber")
 ROLES = (*SERVICES, *PEOPLE_AND_PROGRAMS)
 
 ACCOUNT = "CONCORD"
@@ -65,10 +67,10 @@ def permissions(role: str) -> Permissions:
     inbox = f"{inbox_prefix(NAME)}.>"
     if role in SERVICES:
         return _service(role, inbox)
-    if role == "operator":
+    if role == OPERATOR:
         return Permissions(
             publish=(f"*.{MAJOR}.command.*.{NAME}", f"*.{MAJOR}.query.*.{NAME}", *_READING_STREAMS),
-            denied=_not_for("operator"),
+            denied=_not_for(OPERATOR),
             subscribe=(
                 inbox,
                 f"*.{MAJOR}.event.>",
@@ -256,6 +258,11 @@ class Keys:
             raise IdentityError(
                 f"{name!r} cannot have the role {role!r}: a service has the role of its own name, and nobody else does."
             )
+        if name == OPERATOR and role != OPERATOR:
+            raise IdentityError(
+                f"{name!r} cannot have the role {role!r}: the local stack is run with the credentials of that name, "
+                f"so its role is {OPERATOR!r}."
+            )
         user = nkeys.from_seed(nkeys.encode_seed(os.urandom(32), nkeys.PREFIX_BYTE_USER))
         jwt = _encode(
             {"sub": _public(user), "name": name},
@@ -266,6 +273,15 @@ class Keys:
             f"-----BEGIN NATS USER JWT-----\n{jwt}\n------END NATS USER JWT------\n\n"
             f"-----BEGIN USER NKEY SEED-----\n{user.seed.decode()}\n------END USER NKEY SEED------\n"
         )
+
+    def holder(self, creds: str) -> tuple[str, str] | None:
+        """The principal and the role that these keys issued credentials (the text of a ``.creds`` file) to, if any."""
+        try:
+            claims = json.loads(base64.urlsafe_b64decode(_CLAIMS.search(creds)[1] + "=="))  # type: ignore[index]
+            name, issuer = str(claims["name"]), claims["iss"]
+        except (ValueError, TypeError, KeyError):
+            return None
+        return next(((name, role) for role in ROLES if self._public(f"role-{role}") == issuer), None)
 
     def _public(self, name: str) -> str:
         return _public(self._pairs[name])
@@ -287,6 +303,7 @@ _KEYS = {
     "system": nkeys.PREFIX_BYTE_ACCOUNT,
     **{f"role-{role}": nkeys.PREFIX_BYTE_ACCOUNT for role in ROLES},
 }
+_CLAIMS = re.compile(r"BEGIN NATS USER JWT-+\s+[^.\s]+\.([^.\s]+)\.")
 _NO_LIMIT = {"subs": UNLIMITED, "data": UNLIMITED, "payload": UNLIMITED}
 # Leaf nodes and bearer tokens are left out, so they are refused.
 _ACCOUNT_LIMITS = {

@@ -11,6 +11,7 @@ from deploy.cli.output import Complaint, complaining, finish, say
 from deploy.cli.stack import not_running
 from shared.contracts.platform import Reply
 from shared.identity import IdentityError, Keys, write_creds
+from shared.refusal import Refusal
 
 group = typer.Typer(help="Give people and programs access.", no_args_is_help=True)
 
@@ -33,13 +34,19 @@ def issue(
 ) -> None:
     """Issue credentials to a principal in a role: a file that holds its key, and is all it needs.
 
-    Issued again, the earlier credentials go on being valid.
+    Issued again, the earlier credentials go on being valid. A principal has one role.
     """
     if not (data / "keys").is_dir():
         raise not_running(data)
-    file = out or data / "creds" / f"{name}.creds"
+    own = data / "creds" / f"{name}.creds"
+    file = out or own
     try:
-        write_creds(file, Keys.load(data / "keys").issue(role, name))
+        keys = Keys.load(data / "keys")
+        creds = keys.issue(role, name)
+        for kept in (own, file):
+            if kept.exists() and (held := keys.holder(kept.read_text(errors="replace"))) != (name, role):
+                raise finish(Reply(outcome="refused", refusal=_kept(kept, held, name, role)), as_json=as_json)
+        write_creds(file, creds)
     except IdentityError as error:
         raise Complaint(str(error)) from None
     except OSError as error:
@@ -49,3 +56,13 @@ def issue(
             Reply(outcome="answered", answer={"principal": name, "role": role, "file": str(file)}), as_json=True
         )
     say(f"{name} may connect as {role} with {file}.")
+
+
+def _kept(file: Path, held: tuple[str, str] | None, name: str, role: str) -> Refusal:
+    """Why credentials are not issued beside, or in place of, what is in a file."""
+    what = f"credentials of {held[0]} as {held[1]}" if held else "no credentials of this platform"
+    if held and held[0] == name:
+        way_out = f"A principal has one role: issue {role} to another name, or delete that file first."
+    else:
+        way_out = "It is not overwritten: name another file with --out, or move it away first."
+    return Refusal(code="credentials-in-the-way", sentence=f"{file} holds {what}. {way_out}", data={"file": str(file)})

@@ -235,11 +235,33 @@ def test_a_name_that_cannot_be_a_principal_gets_no_credentials(tmp_path: Path) -
     for name, role, why in (
         ("a.b", "member", "one word of a subject"),
         ("membership", "operator", "cannot have the role"),
+        ("operator", "member", "cannot have the role"),
     ):
         said = sent("access", "issue", "--role", role, name, data=tmp_path)
         assert said.exit_code == 1
         assert why in said.stderr
     assert not (tmp_path / "creds").exists()
+
+
+def test_nobody_gets_a_second_role_and_no_file_of_somebody_else_is_overwritten(tmp_path: Path) -> None:
+    Keys.create(tmp_path / "keys")
+    creds = tmp_path / "creds"
+    for role, name in (("operator", "operator"), ("member", "alice"), ("member", "alice")):
+        assert sent("access", "issue", "--role", role, name, data=tmp_path).exit_code == 0
+    (tmp_path / "diary.txt").write_text("Dear diary")
+    before = {path: path.read_bytes() for path in (*creds.iterdir(), tmp_path / "diary.txt")}
+    for arguments, said_is in (
+        (("operator", "alice"), f"{creds}/alice.creds holds credentials of alice as member."),
+        (("operator", "alice", "--out", tmp_path / "new.creds"), f"{creds}/alice.creds holds credentials of alice"),
+        (("member", "bob", "--out", creds / "operator.creds"), f"{creds}/operator.creds holds credentials of operator"),
+        (("member", "bob", "--out", tmp_path / "diary.txt"), f"{tmp_path}/diary.txt holds no credentials of this"),
+    ):
+        role, *rest = arguments
+        said = sent("access", "issue", "--role", role, *rest, data=tmp_path)
+        assert (said.exit_code, said.stdout) == (3, "")
+        assert said_is in said.stderr
+    assert {path: path.read_bytes() for path in (*creds.iterdir(), tmp_path / "diary.txt")} == before
+    assert not (tmp_path / "new.creds").exists()
 
 
 # ---- contracts -----------------------------------------------------------------------------------------------------

@@ -456,6 +456,27 @@ def test_nobody_else_is_named_like_a_service_and_a_service_like_nothing_else(tmp
             keys.issue(role, name)
 
 
+def test_nobody_but_an_operator_is_named_operator(tmp_path: Path) -> None:
+    keys = Keys.create(tmp_path)
+    for role in ("member", "publisher", "subscriber"):
+        with pytest.raises(IdentityError, match="the local stack is run with the credentials of that name"):
+            keys.issue(role, "operator")
+    assert keys.holder(keys.issue("operator", "operator")) == ("operator", "operator")
+    assert keys.holder(keys.issue("operator", "olga")) == ("olga", "operator")
+
+
+def test_whose_credentials_they_are_is_known_only_of_our_own(tmp_path: Path) -> None:
+    keys, others = Keys.create(tmp_path / "keys"), Keys.create(tmp_path / "others")
+    assert keys.holder(keys.issue("member", "alice")) == ("alice", "member")
+    for strange in (
+        others.issue("member", "alice"),
+        "",
+        "BEGIN NATS USER JWT----- a.!.c",
+        "BEGIN NATS USER JWT----- a.W10.c",
+    ):
+        assert keys.holder(strange) is None
+
+
 def test_an_unknown_role_is_answered_with_those_that_exist(tmp_path: Path) -> None:
     with pytest.raises(IdentityError, match="There is no role 'admin': the roles are membership, events"):
         Keys.create(tmp_path).issue("admin", "alice")
