@@ -410,8 +410,10 @@ class Together:
             result = self._look_after_letter(arrival)
         else:
             result = self._run_handler(arrival)
-        if isinstance(result, Refusal) and arrival.kind == "inbound":
-            self._tell_publisher(arrival, result)
+        if isinstance(result, Refusal):
+            arrival.refusal = result
+            if arrival.kind == "inbound":
+                self._tell_publisher(arrival, result)
         reply = _reply(result) if arrival.kind == "command" else None
         if not isinstance(result, Failure):
             self._seen[arrival.key] = (arrival.digest, reply)
@@ -442,6 +444,9 @@ class Together:
         result = arrival.handler.run(arrival.message, work)
         if not isinstance(result, Refusal):
             self.batch.agree(work.changes)
+        elif arrival.kind not in ("command", "inbound"):  # nobody is there to be answered
+            arrival.refusal = result
+            log.info("a rule refused what was due", kind=arrival.kind, name=arrival.name, code=result.code)
         return result
 
     def _tell_publisher(self, arrival: Arrival, refusal: Refusal) -> None:
@@ -472,7 +477,7 @@ class Together:
             return failure
         log.info("a dead letter was let go", letter=letter.id, by=arrival.principal, command=arrival.name)
         dead_letters.let_go(self._connection, letter.id)
-        return Done(id=letter.id)
+        return _refused_now(again.refusal, letter.id) if again.refusal else Done(id=letter.id)
 
     def _replay(self, arrival: Arrival, letter: str) -> Failure | None:
         if arrival.kind in ("command", "inbound"):
@@ -559,6 +564,11 @@ def _failed_again(error: Exception, letter: str) -> Failure:
     return Failure(
         sentence=f"It failed again: {type(error).__name__}: {error}. The dead letter is kept.", dead_letter=letter
     )
+
+
+def _refused_now(refusal: Refusal, letter: str) -> Refusal:
+    sentence = f"The dead letter was replayed and is let go; a rule refused what it asks for. {refusal.sentence}"
+    return refusal.model_copy(update={"sentence": sentence, "data": {**refusal.data, "letter": letter}})
 
 
 def _storable(text: str) -> str:

@@ -57,7 +57,7 @@ class Arrival:
     """A message that has been read and is to be handled.
 
     ``key`` is what makes it the same message when it comes again. ``problem`` is why it could not be read. ``settle``
-    is called with the reply after the commit.
+    is called with the reply after the commit. ``refusal`` is the answer of the rule that said no, if one did.
     """
 
     kind: Kind
@@ -71,6 +71,7 @@ class Arrival:
     problem: Refusal | Exception | None = None
     settle: Callable[[bytes | None], None] | None = None
     digest: bytes = b""
+    refusal: Refusal | None = None
 
     @property
     def cursor(self) -> str:
@@ -83,13 +84,6 @@ class Arrival:
     def sequence(self) -> int:
         """The place of an event in the order of its aggregate, from 1."""
         return (self.envelope.sequence if self.envelope else None) or 0
-
-
-def _read_internal(received: Received) -> Timer | TaskOutcome:
-    data = json.loads(received.payload)
-    if received.subject.startswith("timer."):
-        return Timer(**data | {"due_at": datetime.fromisoformat(data["due_at"])})
-    return TaskOutcome(**data)
 
 
 @dataclass

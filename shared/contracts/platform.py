@@ -102,7 +102,10 @@ class ShowDeadLetter(Query[DeadLetterDetail]):
 
 
 class ReplayDeadLetter(Command):
-    """Handles a dead letter once more, as if it had just arrived; what waited behind it follows in order."""
+    """Handles a dead letter once more, as if it had just arrived; what waited behind it follows in order.
+
+    Where a rule now refuses it, that refusal is the reply, and the letter is let go as well: it has its answer.
+    """
 
     roles: ClassVar[tuple[Role, ...]] = ("operator",)
     letter: Id

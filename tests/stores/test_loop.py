@@ -206,6 +206,19 @@ def test_a_dead_letter_is_replayed_once_after_the_mend(loop: Driver) -> None:
     assert not loop.letters()
 
 
+def test_a_replay_says_so_where_a_rule_refuses_what_is_replayed(loop: Driver) -> None:
+    account = new_id()
+    loop.run(loop.command(Deposit(account=account, amount=-2, note="poison")))
+    [letter] = loop.letters()
+    loop.on.poison.clear()
+    [reply] = loop.run(loop.command(platform.ReplayDeadLetter(letter=letter.id), "operator"))
+    assert (reply["outcome"], reply["refusal"]["code"]) == ("refused", "nothing-out")
+    assert reply["refusal"]["data"]["letter"] == letter.id
+    assert "is let go" in reply["refusal"]["sentence"]
+    assert not loop.letters()
+    assert loop.balance(account) is None
+
+
 def test_events_are_handled_in_sequence_whatever_order_they_arrive_in(loop: Driver) -> None:
     account = new_id()
     for sequence in (3, 1, 5, 4):
