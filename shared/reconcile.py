@@ -6,6 +6,7 @@ follow it put what comes late into its place by ``sequence``, and pass over what
 
 import asyncio
 import json
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from uuid import UUID
 
@@ -14,10 +15,11 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from sqlalchemy import Connection, Engine, func, select
 
-from shared import outbox
+from shared import clock, outbox
 from shared.database import reading
 from shared.loop import Loop
 from shared.outbox import OUTBOX
+from shared.streams import api
 
 READ_AT_ONCE = 1000
 """Messages of a stream, or rows of the outbox, that are looked at together."""
@@ -32,10 +34,11 @@ async def reconcile(nc: Client, engine: Engine, loop: Loop) -> dict[str, int]:
     lost: dict[str, int] = {}
     for stream in await asyncio.to_thread(_streams, engine):
         last, unsent = await asyncio.to_thread(_not_sent_yet, engine, stream)
+        kept_since = await _kept_since(nc, stream)
         present = await _ids_in(nc, stream)
         lost[stream] = 0
         after = 0
-        while rows := await asyncio.to_thread(_sent_rows, engine, stream, after):
+        while rows := await asyncio.to_thread(_sent_rows, engine, stream, kept_since, after):
             after = rows[-1][0]
             sent_before = [(position, id_) for position, id_ in rows if position <= last and position not in unsent]
             missing = [id_ for _, id_ in sent_before if UUID(id_).bytes not in present]
@@ -63,8 +66,14 @@ def _not_sent_yet(engine: Engine, stream: str) -> tuple[int, set[int]]:
         return last, set(connection.scalars(select(OUTBOX.c.position).where(mine, OUTBOX.c.sent_at.is_(None))))
 
 
-def _sent_rows(engine: Engine, stream: str, after: int) -> list[tuple[int, str]]:
-    sent = (OUTBOX.c.stream == stream, OUTBOX.c.sent_at.is_not(None), OUTBOX.c.position > after)
+async def _kept_since(nc: Client, stream: str) -> datetime:
+    """A stream that keeps messages for a time only has not lost those it let go of: nobody wants them a second time."""
+    max_age = timedelta(microseconds=(await api(nc, f"STREAM.INFO.{stream}"))["config"]["max_age"] / 1000)
+    return clock.now() - max_age if max_age else datetime.min.replace(tzinfo=UTC)
+
+
+def _sent_rows(engine: Engine, stream: str, kept_since: datetime, after: int) -> list[tuple[int, str]]:
+    sent = (OUTBOX.c.stream == stream, OUTBOX.c.sent_at > kept_since, OUTBOX.c.position > after)
     statement = select(OUTBOX.c.position, OUTBOX.c.id).where(*sent).order_by(OUTBOX.c.position).limit(READ_AT_ONCE)
     with reading(engine) as connection:
         return [(row.position, row.id) for row in connection.execute(statement)]

@@ -1,21 +1,25 @@
-"""The relay on a real server and both stores, and what it holds by: a lease, a loop, and the marks it leaves."""
+"""The relay on a real server and both stores: a lease, a loop, the marks it leaves, and what is sent once more."""
 
 import asyncio
+import json
 import signal
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import uuid_utils
 from sqlalchemy import Engine, create_engine, text, update
 
 from shared import clock, outbox
+from shared.broker import Connection
 from shared.contracts.membership import NetworkRegistered
 from shared.contracts.message import subject_of
 from shared.database import LOOP, reading, writing
 from shared.loop import Loop, LoopEnded
+from shared.reconcile import reconcile as reconcile_store
 from shared.relay import LEASES, TIMEOUT, Relay, drop_lease, take_lease
 from shared.streams import api, platform_streams, reconcile
 from shared.surface import Surface
@@ -40,15 +44,17 @@ async def loop(store: Engine) -> AsyncIterator[Loop]:
         await running
 
 
-def record(store: Engine, count: int) -> None:
+def record(store: Engine, count: int, **more: object) -> list[dict[str, Any]]:
     group = str(uuid_utils.uuid7())
     rows = [
         {"id": str(uuid_utils.uuid7()), "stream": STREAM, "subject": subject_of(NetworkRegistered, group),
-         "aggregate": group, "sequence": sequence, "payload": b"{}", "recorded_at": clock.now(), "sent_at": None}
+         "aggregate": group, "sequence": sequence, "payload": b"{}", "recorded_at": clock.now(), "sent_at": None,
+         **more}
         for sequence in range(1, count + 1)
     ]  # fmt: skip
     with writing(store) as connection:
         outbox.record(connection, rows)
+    return rows
 
 
 def unsent(store: Engine) -> int:
@@ -123,6 +129,53 @@ async def test_a_relay_does_not_wait_for_an_answer_that_was_lost_with_its_connec
                     await asyncio.sleep(0.02)
             relay.stop()
             await running
+
+
+@pytest.mark.parametrize("known", [[0], [2], [0, 1, 4]])
+async def test_a_batch_of_which_the_stream_has_a_part_is_completed_and_marked(
+    store: Engine, loop: Loop, tmp_path: Path, known: list[int]
+) -> None:
+    rows = record(store, 5)
+    async with NatsServer(tmp_path) as server:
+        nc = await server.connect("membership")
+        await reconcile(nc, platform_streams(), [])
+        for number in known:
+            row = rows[number]
+            await nc.request(row["subject"], row["payload"], headers={"Nats-Msg-Id": row["id"]})
+
+        async def restore() -> None:
+            raise AssertionError("the streams are there")
+
+        with ThreadPoolExecutor(1) as reader:
+            relay = Relay(nc, loop, store, reader, restore)
+            running = asyncio.create_task(relay.run())
+            async with asyncio.timeout(20):
+                while unsent(store):  # noqa: ASYNC110  the relay tells nobody
+                    await asyncio.sleep(0.02)
+            relay.stop()
+            await running
+        ids = [await id_in_stream(nc, place) for place in range(1, 6)]
+    before, after = [rows[n]["id"] for n in known], [row["id"] for n, row in enumerate(rows) if n not in known]
+    assert ids == before + after
+
+
+async def id_in_stream(nc: Connection, place: int) -> str:
+    answer = await nc.request(f"$JS.API.DIRECT.GET.{STREAM}", json.dumps({"seq": place}).encode())
+    return (answer.headers or {})["Nats-Msg-Id"]
+
+
+async def test_reconcile_sends_again_what_a_stream_lost_and_not_what_it_let_go_of(
+    store: Engine, loop: Loop, tmp_path: Path
+) -> None:
+    of_deliveries = {"stream": "DELIVERIES", "subject": "notifications.v1.delivery.kim.meetings"}
+    record(store, 3, **of_deliveries, sent_at=clock.now() - timedelta(days=31))
+    lost = record(store, 2, **of_deliveries, sent_at=clock.now() - timedelta(days=29))
+    async with NatsServer(tmp_path) as server:
+        nc = await server.connect("notifications")
+        await reconcile(nc, platform_streams(), [])
+        assert await reconcile_store(nc, store, loop) == {"DELIVERIES": 2}
+    with reading(store) as connection:
+        assert [row.id for row in outbox.unsent(connection, 9)] == [row["id"] for row in lost]
 
 
 async def test_a_relay_outlives_a_store_that_is_away(store: Engine, loop: Loop, tmp_path: Path) -> None:
