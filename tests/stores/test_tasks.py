@@ -1,12 +1,21 @@
-"""Who may claim a task, and when, on SQLite and on PostgreSQL alike."""
+"""Who may claim a task and when, and what becomes of one that fails, on SQLite and on PostgreSQL alike."""
 
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from typing import Any
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, func, select
 
 from shared import clock, tasks
-from shared.database import LOOP, writing
+from shared.database import LOOP, reading, writing
+from shared.loop import Loop
+from shared.surface import Surface
+from shared.tasks import Retries, Runner, TaskOutcome, TryAgain
+from shared.unit_of_work import Work
 
 DAY = timedelta(days=1)
 
@@ -49,3 +58,104 @@ def test_a_task_nobody_has_begun_does_not_wait_for_a_clock_that_was_stepped_back
 def test_a_claim_from_before_the_clock_was_stepped_back_holds_nobody_up(store: Engine) -> None:
     assert claimed(store)
     assert claimed(store, after=-DAY)
+
+
+def test_a_claim_that_is_renewed_reaches_further(store: Engine) -> None:
+    assert claimed(store)
+    with writing(store) as connection:
+        tasks.renew(connection, ["1"], clock.now() + tasks.LEASE / 2)
+    assert not claimed(store, after=1.25 * tasks.LEASE)
+    assert claimed(store, after=2 * tasks.LEASE)
+
+
+# ---- doing them ------------------------------------------------------------------------------------------------------
+
+Attempt = Callable[[int], Awaitable[Any]]
+
+
+async def outcome_of(store: Engine, attempt: Attempt, retries: Retries) -> TaskOutcome:
+    """What the handler hears of the task in the store; ``attempt`` is called with the number of the attempt, from 1."""
+    on, heard = Surface("specimen"), list[TaskOutcome]()
+    attempts = 0
+
+    async def effect(_: Mapping[str, Any]) -> Any:
+        nonlocal attempts
+        attempts += 1
+        return await attempt(attempts)
+
+    @on.task("double", effect, retries=retries)
+    def done(outcome: TaskOutcome, _: Work) -> None:
+        heard.append(outcome)
+
+    with ThreadPoolExecutor(1) as writer:
+        loop = Loop(on, store, writer)
+        runner = Runner(list(on.task_kinds.values()), loop)
+        looping, running = asyncio.create_task(loop.run()), asyncio.create_task(runner.run())
+        async with asyncio.timeout(20):
+            while not heard:  # noqa: ASYNC110  the runner tells nobody but the handler
+                await asyncio.sleep(0.02)
+        running.cancel()
+        await asyncio.wait({running})
+        loop.stop()
+        await looping
+    [outcome] = heard
+    return outcome
+
+
+def left(store: Engine) -> int:
+    with reading(store) as connection:
+        return connection.scalar(select(func.count()).select_from(tasks.TASKS)) or 0
+
+
+AT_ONCE = Retries(first=timedelta(milliseconds=20))
+
+
+async def test_a_task_that_succeeds_is_told_to_its_handler_and_gone(store: Engine) -> None:
+    async def succeed(_: int) -> Any:
+        return {"answer": 42}
+
+    outcome = await outcome_of(store, succeed, AT_ONCE)
+    assert (outcome.result, outcome.error, outcome.attempts, outcome.key) == ({"answer": 42}, None, 1, "a")
+    assert left(store) == 0
+
+
+async def test_a_task_that_fails_is_tried_again_until_it_succeeds(store: Engine) -> None:
+    async def succeed_the_third_time(attempt: int) -> Any:
+        if attempt < 3:
+            raise ConnectionError("nobody there")
+        return attempt
+
+    outcome = await outcome_of(store, succeed_the_third_time, AT_ONCE)
+    assert (outcome.result, outcome.error, outcome.attempts) == (3, None, 3)
+    assert left(store) == 0
+
+
+async def test_the_other_side_says_how_long_to_wait(store: Engine) -> None:
+    asked, at = timedelta(seconds=1), list[float]()
+
+    async def busy_once(attempt: int) -> Any:
+        at.append(time.monotonic())
+        if attempt == 1:
+            raise TryAgain("busy", after=asked)
+
+    assert (await outcome_of(store, busy_once, AT_ONCE)).error is None
+    first, second = at
+    assert second - first >= asked.total_seconds()
+
+
+async def test_a_task_that_goes_on_failing_is_given_up_and_its_handler_told_why(store: Engine) -> None:
+    async def fail(_: int) -> Any:
+        raise ConnectionError("nobody there")
+
+    outcome = await outcome_of(store, fail, Retries(timedelta(seconds=0.1), give_up_after=timedelta(seconds=1)))
+    assert (outcome.result, outcome.error) == (None, "nobody there")
+    assert outcome.attempts > 1
+    assert left(store) == 0
+
+
+def test_pauses_double_up_to_the_longest_and_are_spread() -> None:
+    retries = Retries(timedelta(seconds=1), longest=timedelta(seconds=10))
+    for attempt, ceiling in ((1, 1), (2, 2), (4, 8), (5, 10), (500, 10)):
+        delays = {retries.delay(attempt, None).total_seconds() for _ in range(100)}
+        assert ceiling / 2 <= min(delays) < max(delays) <= ceiling
+    assert retries.delay(1, timedelta(minutes=1)) == timedelta(minutes=1)
