@@ -460,12 +460,16 @@ class TakePosition(Command):
 
 
 class AmendProposal(Command):
-    """Changes a proposal's wording. If it is open, every network is asked again."""
+    """Changes a proposal's wording. If it is open, every network is asked again, and has seven days at the least."""
 
     proposal: Id
     title: Line | None = Field(default=None, description="left out, as it was")
     text: Text
-    deadline: Moment | None = Field(default=None, description="a later deadline for an open proposal")
+    deadline: Moment | None = Field(
+        default=None,
+        description="a later deadline for an open proposal, at least seven days away; left out, it stays as it was, or "
+        "is seven days away if that is later",
+    )
 
 
 class CloseProposal(Command):
@@ -536,7 +540,7 @@ class ProposalAmended(Event):
     title: Line
     text: Text
     version: int
-    deadline: Moment | None
+    deadline: Moment | None = Field(description="when it closes by itself from now on; none while it is a draft")
 
 
 class ProposalDecided(Event):

@@ -11,7 +11,12 @@ from hypothesis import strategies as st
 
 from services.membership.domain import proposal
 from services.membership.domain.network import Network, Representative
-from services.membership.domain.proposal import MAX_BYTES_OF_REASONS, MAX_STANCES, Proposal
+from services.membership.domain.proposal import (
+    MAX_BYTES_OF_REASONS,
+    MAX_STANCES,
+    MIN_TIME_AFTER_AMENDMENT,
+    Proposal,
+)
 from services.membership.domain.steering_group import SteeringGroup
 from shared.contracts.membership import (
     AmendProposal,
@@ -97,6 +102,11 @@ class Course:
         assert self.state is not None
         return self.state
 
+    @property
+    def deadline(self) -> datetime:
+        assert self.now.deadline is not None
+        return self.now.deadline
+
     def drafted(self) -> "Course":
         command = DraftProposal(umbrella=self.umbrella.id, title="A shared charter", text="We sign one charter.")
         return self.did(proposal.draft(self.umbrella, command, "author", PROPOSAL, may_draft=True))
@@ -117,8 +127,8 @@ class Course:
         return self.did(self.take(number, position, reason, rep))
 
     def amend(self, text: str = "We sign one short charter.", **more: Any) -> Any:
-        command = AmendProposal(proposal=PROPOSAL, text=text, **more)
-        return proposal.amend(self.now, command, NOON)
+        at = more.pop("at", NOON)
+        return proposal.amend(self.now, AmendProposal(proposal=PROPOSAL, text=text, **more), at)
 
     def decided(self, at: datetime = DEADLINE) -> ProposalDecided:
         self.did(proposal.close_at_deadline(self.now, at))
@@ -263,6 +273,35 @@ def test_an_amendment_may_give_more_time_but_not_less() -> None:
     later = DEADLINE + timedelta(days=7)
     assert course.did(course.amend(deadline=later)).now.deadline == later
     assert proposal.close_at_deadline(course.now, DEADLINE) == []
+
+
+def test_a_block_is_not_amended_away_at_the_last_second() -> None:
+    course = with_positions("block", "consent", "consent", "consent")
+    amended_at = DEADLINE - timedelta(seconds=30)
+    course.did(course.amend(at=amended_at)).took(1, "consent").took(2, "consent")
+    assert course.now.deadline == amended_at + MIN_TIME_AFTER_AMENDMENT
+    assert proposal.close_at_deadline(course.now, DEADLINE) == []
+    in_time = amended_at + MIN_TIME_AFTER_AMENDMENT - timedelta(microseconds=1)
+    assert proposal.close_at_deadline(course.now, in_time) == []
+    course.did(course.take(0, "block", "Still too dear.", at=in_time))
+    assert course.decided(amended_at + MIN_TIME_AFTER_AMENDMENT).outcome == "blocked"
+
+
+def test_an_amendment_leaves_a_deadline_that_is_far_enough_away_as_it_is() -> None:
+    course = with_positions("block")
+    assert course.did(course.amend(at=DEADLINE - MIN_TIME_AFTER_AMENDMENT)).now.deadline == DEADLINE
+
+
+def test_a_deadline_given_with_an_amendment_leaves_time_to_look_at_it() -> None:
+    amended_at = DEADLINE - timedelta(days=1)
+    earliest = amended_at + MIN_TIME_AFTER_AMENDMENT
+    course = with_positions("block")
+    refusal = course.amend(at=amended_at, deadline=earliest - timedelta(seconds=1))
+    assert isinstance(refusal, Refusal)
+    assert (refusal.code, refusal.field) == ("deadline-not-later", "deadline")
+    assert refusal.data == {"earliest": earliest.isoformat()}
+    assert f"{earliest:%d %B %Y at %H:%M:%S} UTC" in refusal.sentence
+    assert course.did(course.amend(at=amended_at, deadline=earliest)).deadline == earliest
 
 
 def test_a_draft_may_be_amended_and_has_no_deadline_yet() -> None:
@@ -418,6 +457,25 @@ def test_no_majority_overrides_a_block(case: tuple[int, list[tuple[int, Position
     event = run({n: a_network(n) for n in range(count)}, [(n, position, 0) for n, position in said])
     blocked = "block" in dict(said).values()
     assert (event.outcome == "blocked") is blocked
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.timedeltas(timedelta(0), timedelta(days=20)),
+            st.none() | st.timedeltas(timedelta(0), timedelta(days=40)),
+        ),
+        max_size=8,
+    )
+)
+def test_no_timetable_of_amendments_takes_time_from_anybody(steps: list[tuple[timedelta, timedelta | None]]) -> None:
+    course, at = asked(2), NOON
+    for pause, given_time in steps:
+        at, before = at + pause, course.deadline
+        decision = course.amend(f"Wording of {at}.", at=at, deadline=at + given_time if given_time else None)
+        if not isinstance(decision, Refusal):
+            course.did(decision)
+            assert course.deadline >= max(before, at + MIN_TIME_AFTER_AMENDMENT)
 
 
 def test_an_opening_names_the_electorate_the_quorum_and_the_deadline() -> None:

@@ -85,6 +85,15 @@ def test_a_cancelled_meeting_is_told_with_what_was_kept_of_its_booking() -> None
     assert routing.named_by(facts, "invited") == (TREASURY, CARDIFF)
 
 
+def test_an_amendment_is_told_with_the_deadline_it_leaves() -> None:
+    said = {"proposal": PROPOSAL, "umbrella": UMBRELLA, "title": "A", "text": "B", "version": 2, "deadline": NOW}
+    rule, amended = RULES[membership.ProposalAmended], membership.ProposalAmended.model_validate(said)
+    assert routing.sentence(rule, routing.facts_of(amended, None), NAMES) == (
+        "The wording of an open proposal in Cross-Government Network has changed: "
+        "every network is asked again, until 9 March 2026, 12:00 UTC."
+    )
+
+
 def test_an_admission_concerns_the_umbrella_first_and_then_the_network() -> None:
     facts = {"umbrella": UMBRELLA, "network": TREASURY}
     assert routing.networks_concerned(ADMITTED, facts) == (UMBRELLA, TREASURY)

@@ -15,6 +15,7 @@ from sqlalchemy.exc import IntegrityError
 
 from deploy import organisation_file
 from services.membership import tables
+from services.membership.domain.proposal import MIN_TIME_AFTER_AMENDMENT
 from services.membership.handlers import on
 from shared import clock
 from shared.contracts import cloudevent
@@ -112,6 +113,11 @@ class Service:
     def count(self, table: Any) -> int:
         with reading(self.engine) as connection:
             return len(connection.execute(select(table)).all())
+
+    def due(self) -> list[tuple[str, str, datetime]]:
+        """The timers that are set: name, key and moment."""
+        with reading(self.engine) as connection:
+            return [(row.name, row.key, row.due_at) for row in connection.execute(select(TIMERS))]
 
     # ---- what most stories begin with
 
@@ -488,6 +494,22 @@ def test_a_block_is_met_by_an_amendment_and_every_change_is_kept(service: Servic
         (2, "consent", None),
     ]
     assert service.count(TIMERS) == 0
+
+
+def test_an_amendment_at_the_last_second_moves_the_close_so_that_everybody_can_look_at_it(service: Service) -> None:
+    umbrella = service.umbrella()
+    networks = service.members(umbrella, "leeds", "york", "hull", "ripon")
+    proposal = service.proposal(umbrella, clock.now() + timedelta(seconds=30))
+    take(service, proposal, networks["york"], "york", "block", "Too dear.")
+    before = clock.now()
+    service.do(AmendProposal(proposal=proposal, text="We sign one charter, free of charge."))
+    take(service, proposal, networks["leeds"], "leeds", "consent")
+    take(service, proposal, networks["hull"], "hull", "consent")
+    shown = service.ask(ShowProposal(proposal=proposal))
+    assert shown.deadline >= before + MIN_TIME_AFTER_AMENDMENT
+    assert service.due() == [("close-proposal", proposal, shown.deadline)]
+    [amended] = [each["data"] for each in service.told(proposal) if each["type"].endswith(".proposal-amended.v1")]
+    assert datetime.fromisoformat(amended["deadline"]) == shown.deadline
 
 
 def test_the_electorate_is_who_was_a_member_when_the_proposal_was_opened(service: Service) -> None:

@@ -7,7 +7,7 @@ organisation it belongs to. That is the point.
 import json
 from collections import Counter
 from collections.abc import Collection, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from fractions import Fraction
 from math import ceil
 
@@ -44,6 +44,11 @@ MAX_STANCES = 100
 """How often one network may speak on one proposal: all it said has to fit into one answer."""
 MAX_BYTES_OF_REASONS = 500_000
 """The reasons of a whole electorate, as JSON: the outcome carries every one of them in one message of at most 1 MiB."""
+MIN_TIME_AFTER_AMENDMENT = timedelta(days=7)
+"""How long a changed wording can be looked at before the proposal closes by itself, however near its deadline was.
+
+A choice of ours: long enough for a network that meets once a week.
+"""
 
 
 class Voice(BaseModel, frozen=True):
@@ -222,7 +227,10 @@ def _no_voice(voice: Voice | None, network: Network, principal: str, person: str
 
 
 def amend(proposal: Proposal, command: AmendProposal, at: datetime) -> list[Event] | Refusal:
-    """Changes the wording. If the proposal is open, every network is asked again, whatever it said before."""
+    """Changes the wording. If the proposal is open, every network is asked again, whatever it said before.
+
+    So it closes no sooner than ``MIN_TIME_AFTER_AMENDMENT`` from now, or else a block could be amended away unseen.
+    """
     title = command.title or proposal.title
     if proposal.state != "draft" and (refusal := _not_open(proposal, "amended", at)):
         return refusal
@@ -232,13 +240,9 @@ def amend(proposal: Proposal, command: AmendProposal, at: datetime) -> list[Even
             sentence="The wording is as it was; an amendment changes the title or the text.",
             field="text",
         )
-    if command.deadline and (proposal.deadline is None or command.deadline < proposal.deadline):
-        said = f"closes on {proposal.deadline:%d %B %Y at %H:%M} UTC" if proposal.deadline else "is a draft without one"
-        return Refusal(
-            code="deadline-not-later",
-            sentence=f"An amendment can give an open proposal a later deadline; this one {said}.",
-            field="deadline",
-        )
+    earliest = max(proposal.deadline, at + MIN_TIME_AFTER_AMENDMENT) if proposal.deadline else None
+    if command.deadline and (earliest is None or command.deadline < earliest):
+        return _deadline_not_later(command.deadline, earliest)
     return [
         ProposalAmended(
             proposal=proposal.id,
@@ -246,9 +250,27 @@ def amend(proposal: Proposal, command: AmendProposal, at: datetime) -> list[Even
             title=title,
             text=command.text,
             version=proposal.version + 1,
-            deadline=command.deadline or proposal.deadline,
+            deadline=command.deadline or earliest,
         )
     ]
+
+
+def _deadline_not_later(asked: datetime, earliest: datetime | None) -> Refusal:
+    if earliest is None:
+        return Refusal(
+            code="deadline-not-later",
+            sentence="An amendment can give an open proposal a later deadline; this one is a draft, and gets its "
+            "deadline when it is opened.",
+            field="deadline",
+        )
+    return Refusal(
+        code="deadline-not-later",
+        sentence=f"The deadline {asked:%d %B %Y at %H:%M:%S} UTC was asked for. An amended proposal closes no sooner "
+        f"than before, and leaves {MIN_TIME_AFTER_AMENDMENT.days} days to look at what changed: "
+        f"{earliest:%d %B %Y at %H:%M:%S} UTC at the earliest, which is what it gets if no deadline is given.",
+        field="deadline",
+        data={"earliest": earliest.isoformat()},
+    )
 
 
 def close_early(proposal: Proposal, at: datetime) -> list[Event] | Refusal:

@@ -91,9 +91,11 @@ def amend_proposal(command: AmendProposal, work: Work) -> Done | Refusal:
     if isinstance(led, Refusal):
         return led
     state, _ = led
-    if command.deadline:
-        work.set_timer(CLOSE, state.id, command.deadline)
-    return work.save(PROPOSALS, state.id, proposal.amend(state, command, work.now))
+    done = work.save(PROPOSALS, state.id, proposal.amend(state, command, work.now))
+    amended = work.load(PROPOSALS, state.id)
+    if amended and amended.deadline:
+        work.set_timer(CLOSE, amended.id, amended.deadline)
+    return done
 
 
 @on.command(CloseProposal, loads=_proposal)

@@ -175,7 +175,7 @@ _TABLE = (
     Rule(
         membership.ProposalAmended,
         "decisions",
-        "The wording of an open proposal in {umbrella} has changed: every network is asked again.",
+        "The wording of an open proposal in {umbrella} has changed: every network is asked again, until {deadline}.",
         tells=_ASKED,
         concerns=("umbrella",),
         kept=Proposal,
