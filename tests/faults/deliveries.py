@@ -235,7 +235,7 @@ def _in_any_order(random: Random, keys: int, each: int) -> Iterator[tuple[int, i
     waiting: list[tuple[float, int, int]] = []
     for place in range(keys * each):
         sequence, key = divmod(place, keys)
-        reach = 20 * keys if random.random() < LATE else 2 * keys
+        reach = 20 * keys if random.random() < LATE else keys
         heapq.heappush(waiting, (place + random.random() * reach, key, sequence + 1))
         if random.random() < REPEATED:
             heapq.heappush(waiting, (place + random.random() * 5 * keys, key, sequence + 1))
