@@ -28,11 +28,12 @@ from shared.broker import SERVER_BINARY, BrokerError, Connection, connect, reque
 from shared.contracts.cloudevent import STRUCTURED_HEADERS, write
 from shared.contracts.message import subject_of
 from shared.contracts.platform import Health, Reply, ServiceHealth
-from shared.identity import OPERATOR, SERVICES, Keys, write_creds
+from shared.identity import OPERATOR, SERVICES, IdentityError, Keys, write_creds
 
 HOST = "127.0.0.1"
 FIRST_PORT = 4222
 PORTS_TRIED = 100
+PORTS = range(1, 65_536)
 START_WITHIN = 60.0
 """Seconds for NATS to listen; it reads its streams first."""
 STOP_WITHIN = 15.0
@@ -135,12 +136,16 @@ class LocalStack:
 
     async def start(self) -> None:
         """Makes what is missing and starts every program; ``StackError`` if that cannot be."""
-        self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._take_lock()
         try:
+            self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._take_lock()
             await self._start()
-        except BaseException:
+        except BaseException as error:
             await self.stop()
+            if isinstance(error, IdentityError | BrokerError):
+                raise StackError(str(error)) from None
+            if isinstance(error, OSError) and error.filename:
+                raise StackError(f"{error.filename} cannot be used: {error.strerror}.") from None
             raise
 
     async def ready(self, timeout: float = 30.0) -> None:  # noqa: ASYNC109  the sentence names who is late
@@ -201,7 +206,9 @@ class LocalStack:
         conf.write_text(keys.server_conf(self.directory / "jetstream"))
         port = self._port()
         self.url = f"nats://{HOST}:{port}"
-        (self.directory / "stack.json").write_text(json.dumps({"url": self.url, "port": port}) + "\n")
+        written = self.directory / "stack.json.new"
+        written.write_text(json.dumps({"url": self.url, "port": port}) + "\n")
+        written.replace(self.directory / "stack.json")  # so that nobody ever reads half of it
         (self.directory / "logs").mkdir(exist_ok=True)
 
         nats = self._keep("nats", [str(SERVER_BINARY), "--config", str(conf), "--addr", HOST, "--port", str(port)])
@@ -223,7 +230,15 @@ class LocalStack:
         """The port of the last start, so that what knows the stack's address finds it again; else the next free one."""
         described = self.directory / "stack.json"
         if described.exists():
-            port = int(json.loads(described.read_text())["port"])
+            try:
+                port = int(json.loads(described.read_text())["port"])
+                if port not in PORTS:
+                    raise ValueError(f"{port} is none")
+            except (ValueError, KeyError, TypeError) as error:
+                raise StackError(
+                    f"{described} does not say on which port NATS listened ({type(error).__name__}: {error}). "
+                    "Delete it, so that a port is chosen anew."
+                ) from None
             if not _is_free(port):
                 raise StackError(
                     f"Port {port}, on which the stack in {self.directory} listens, is taken by another program: "

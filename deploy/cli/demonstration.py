@@ -18,12 +18,18 @@ def demo(
         typer.Option(
             "--report",
             metavar="DIR",
+            file_okay=False,
             help="Also write the meeting certificate, the calendar file and a benchmark standing there.",
         ),
     ] = None,
     data: Annotated[
         Path | None,
-        typer.Option("--data", metavar="DIR", help="Keep the data there, for a look later; a directory not used yet."),
+        typer.Option(
+            "--data",
+            metavar="DIR",
+            file_okay=False,
+            help="Keep the data there, for a look later; a directory not used yet.",
+        ),
     ] = None,
 ) -> None:
     """Show the whole platform at work on made-up networks of real public bodies; stops by itself within a minute."""

@@ -22,6 +22,7 @@ Data = Annotated[
         rich_help_panel=COMMON,
         envvar="CONCORD_DATA",
         metavar="DIR",
+        file_okay=False,
         help="The directory of the local stack that is meant.",
     ),
 ]

@@ -14,7 +14,9 @@ from shared.contracts.platform import Reply
 
 group = typer.Typer(help="List the messages of the platform, and publish their schemas.")
 
-Directory = Annotated[Path, typer.Option("--to", metavar="DIR", help="Where the published contracts lie.")]
+Directory = Annotated[
+    Path, typer.Option("--to", metavar="DIR", file_okay=False, help="Where the published contracts lie.")
+]
 
 
 @group.callback(invoke_without_command=True)

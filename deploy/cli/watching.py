@@ -1,6 +1,7 @@
 """``concord watch``: what happens, as it happens."""
 
 import json
+import re
 from typing import Annotated, Any
 
 import typer
@@ -10,11 +11,25 @@ from deploy.cli import options
 from deploy.cli.options import AsJson, Data
 from deploy.cli.output import EMPTY, cell, complaining, note, screen
 
+# Words between dots, each of which may be *, the last one also >.
+_SUBJECT = re.compile(r"(?:(?:\*|[^\s.*>]+)\.)*(?:>|\*|[^\s.*>]+)")
+
+
+def _subject(given: str | None) -> str | None:
+    if given is not None and not _SUBJECT.fullmatch(given):
+        raise typer.BadParameter(
+            f"{given!r} is not a NATS subject: words with dots between them, in place of a word *, and of the last >."
+        )
+    return given
+
 
 @complaining
 def watch(
     subject: Annotated[
-        str | None, typer.Argument(help="A NATS subject, * and > as wildcards. All that may be read if not given.")
+        str | None,
+        typer.Argument(
+            callback=_subject, help="A NATS subject, * and > as wildcards. All that may be read if not given."
+        ),
     ] = None,
     count: Annotated[int | None, typer.Option("--count", min=1, help="Stop after so many messages.")] = None,
     data: Data = options.DATA,

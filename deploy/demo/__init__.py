@@ -63,7 +63,11 @@ async def _report(console: Console, stage: Stage, tale: Tale, directory: Path) -
         invitation.file_name: invitation.text,
         "benchmark-standing.html": standing.render(tale.standing),
     }
-    for path in await asyncio.to_thread(_write, directory, pages):
+    try:
+        written = await asyncio.to_thread(_write, directory, pages)
+    except OSError as error:
+        raise DemonstrationFailed(f"{error.filename} cannot be written: {error.strerror}.") from None
+    for path in written:
         console.print(f"  written: {path}", soft_wrap=True)
 
 

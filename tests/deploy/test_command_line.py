@@ -16,7 +16,7 @@ from deploy.cli import app, options
 from deploy.cli.output import cell
 from shared.broker import principal_of
 from shared.contracts.message import Message, contracts
-from shared.identity import ROLES, SERVICES, Keys
+from shared.identity import ROLES, SERVICES, Keys, write_creds
 
 CONCORD = Path(sys.executable).parent / "concord"
 AN_ID = "0190a6f0-0000-7000-8000-000000000000"
@@ -216,6 +216,52 @@ def test_the_data_directory_comes_from_the_environment_when_it_is_not_given(
     monkeypatch.delenv("CONCORD_DATA")
     monkeypatch.chdir(tmp_path)
     assert concord("status").stderr.strip() == nowhere(Path(".concord"))
+
+
+def test_what_is_no_subject_cannot_be_watched(tmp_path: Path) -> None:
+    for subject in ("", "foo bar", "a..b", ".a", "a.", "a.>.b", "a>", "a*.b"):
+        said = sent("watch", subject, data=tmp_path)
+        assert (said.exit_code, said.stdout) == (2, ""), subject
+        assert f"'{subject}' is not a NATS subject" in " ".join(said.stderr.split())
+    for subject in ("a", "*.v1.event.>", ">", "$JS.API.>"):
+        assert sent("watch", subject, data=tmp_path).stderr.strip() == nowhere(tmp_path)
+
+
+def test_a_file_is_no_directory_of_a_stack(tmp_path: Path) -> None:
+    file = tmp_path / "notes.txt"
+    file.write_text("")
+    for command in (("up",), ("status",), ("demo",)):
+        said = sent(*command, data=file)
+        assert (said.exit_code, said.stdout) == (2, "")
+        assert "is a file" in said.stderr
+    said = sent("up", data=file / "below")
+    assert (said.exit_code, said.stderr) == (1, f"{file / 'below'} cannot be used: Not a directory.\n")
+
+
+@pytest.mark.parametrize(
+    "described", ['{"url": "nats://127.0.0.1:42', "[]", "{}", '{"port": "soon"}', '{"port": 70000}', b"\xff"]
+)
+def test_a_damaged_description_of_the_stack_is_named_with_what_to_do(tmp_path: Path, described: str | bytes) -> None:
+    file = tmp_path / "stack.json"
+    file.write_bytes(described if isinstance(described, bytes) else described.encode())
+    said = sent("up", data=tmp_path)
+    assert (said.exit_code, said.stdout) == (1, "")
+    assert said.stderr.startswith(f"{file} does not say on which port NATS listened")
+    assert said.stderr.endswith("Delete it, so that a port is chosen anew.\n")
+
+
+def test_keys_and_credentials_that_are_damaged_are_named_when_the_stack_starts(tmp_path: Path) -> None:
+    keys = Keys.create(tmp_path / "keys")
+    write_creds(tmp_path / "creds" / "operator.creds", "not those")
+    said = sent("up", data=tmp_path)
+    assert (said.exit_code, said.stdout) == (1, "")
+    assert said.stderr == f"{tmp_path}/creds/operator.creds is not a credentials file: it holds no NATS user JWT.\n"
+    strange = Keys.create(tmp_path / "of others").issue("operator", "operator")
+    write_creds(tmp_path / "creds" / "operator.creds", strange)
+    assert "does not accept the credentials of operator" in sent("up", data=tmp_path).stderr
+    write_creds(tmp_path / "creds" / "operator.creds", keys.issue("operator", "operator"))
+    (tmp_path / "keys" / "account.nk").write_text("not this one")
+    assert f"The key {tmp_path}/keys/account.nk cannot be read" in sent("up", data=tmp_path).stderr
 
 
 # ---- access --------------------------------------------------------------------------------------------------------
