@@ -367,7 +367,9 @@ class AppointSteeringMember(Command):
     principal: Principal = Field(description="the credentials the person acts with")
     role: SteeringRole
     work_stream: Id | None = Field(default=None, description="the work stream a work-stream lead leads")
-    fte: float = Field(gt=0, le=1, description="full-time equivalents given to it, in hundredths")
+    fte: float = Field(
+        gt=0, le=1, description="full-time equivalents: a share of a full post, 0.01 to 1, at most two decimals"
+    )
 
 
 class StandDownSteeringMember(Command):

@@ -1,10 +1,12 @@
 """The steering group: six full-time equivalents, one lead or two who share, one lead for each ongoing work stream."""
 
+import re
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from services.membership.domain import steering_group
 from services.membership.domain.network import Network
@@ -110,6 +112,15 @@ def test_sums_of_hundredths_are_exact() -> None:
 @pytest.mark.parametrize("fte", [0.001, 0.125, 0.333])
 def test_an_fte_is_given_in_whole_hundredths(fte: float) -> None:
     assert code(appoint(EMPTY, lead(0, fte))) == "fte-in-hundredths"
+
+
+def test_the_figures_the_help_gives_for_an_fte_are_the_least_and_the_most_that_are_taken() -> None:
+    said = AppointSteeringMember.model_fields["fte"].description or ""
+    figures = [float(figure) for figure in re.findall(r"\d+(?:\.\d+)?", said)]
+    assert figures == [0.01, 1]
+    assert [seated(EMPTY, lead(0, figure)).total_hundredths for figure in figures] == [1, 100]
+    with pytest.raises(ValidationError, match="less than or equal to 1"):
+        lead(0, 50)
 
 
 def test_two_co_leads_share_one_full_time_equivalent() -> None:
