@@ -216,7 +216,7 @@ def one_position_for_each_network(facts: Facts) -> Iterator[str]:
         elif type_ == membership.ProposalDecided.wire.type:
             decided.add(proposal)
             stances = [(stance["network"], stance) for stance in data["stances"]]
-            if sorted(stances) != sorted(latest[proposal].items()):
+            if sorted(stances, key=str) != sorted(latest[proposal].items(), key=str):
                 yield f"{proposal} was decided by {stances}, and the last positions taken were {latest[proposal]}"
 
 
