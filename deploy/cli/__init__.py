@@ -3,9 +3,11 @@
 import typer
 
 from deploy.cli import access, dead_letters, demonstration, imports, messages, operating, published, running, watching
+from deploy.cli.output import CommandLine
 
 app = typer.Typer(
     name="concord",
+    cls=CommandLine,
     help="Run and use Concord, the platform for a network of staff mental-health and wellbeing networks.",
     no_args_is_help=True,
     add_completion=False,

@@ -7,7 +7,7 @@ terminal reads it, and lines are not folded in a pipe.
 import functools
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, ParamSpec, TypeVar
 
@@ -18,11 +18,12 @@ from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
+from typer.core import TyperGroup
 
 from shared.contracts.platform import Done, Failure, Reply
 from shared.refusal import Refusal
 
-DONE, FAILED, REFUSED = 0, 1, 3  # 2 is a wrong use of the command line, said by typer
+DONE, FAILED, REFUSED = 0, 1, 3  # 2 is a wrong use of the command line, found by typer
 EXIT_CODES = {"done": DONE, "answered": DONE, "refused": REFUSED, "failed": FAILED}
 MAX_PROBLEMS = 20
 """Lines of a long refusal (a file of the wrong kind); a program gets them all."""
@@ -52,6 +53,20 @@ def complaining(command: Callable[Given, Result]) -> Callable[Given, Result]:
             raise finish(reply, as_json=bool(given.get("as_json"))) from None
 
     return run
+
+
+class CommandLine(TyperGroup):
+    """The whole command line. With ``--json`` it says in a reply too that it was used wrongly; exit code 2."""
+
+    def main(self, args: Sequence[str] | None = None, *positional: Any, **named: Any) -> Any:
+        given = sys.argv[1:] if args is None else list(args)
+        if "--json" not in given:
+            return super().main(given, *positional, **named)
+        try:
+            sys.exit(super().main(given, *positional, **{**named, "standalone_mode": False}))
+        except typer.TyperException as wrong:
+            show_json(Reply(outcome="failed", failure=Failure(sentence=wrong.format_message())).model_dump(mode="json"))
+            sys.exit(wrong.exit_code)
 
 
 def finish(reply: Reply, *, as_json: bool) -> typer.Exit:

@@ -44,6 +44,7 @@ def show_contract(
     name: Annotated[
         str, typer.Argument(help="A name (appoint-steering-member), with its owner if need be, or a type.")
     ],
+    as_json: AsJson = False,  # noqa: ARG001  only what goes wrong is said otherwise
 ) -> None:
     """Write the JSON Schema of one message."""
     by_name: dict[str, list[type[Message]]] = {}
@@ -62,9 +63,15 @@ def show_contract(
 
 
 @group.command()
-def write(to: Directory = schemas.DIRECTORY) -> None:
+@complaining
+def write(to: Directory = schemas.DIRECTORY, as_json: AsJson = False) -> None:
     """Write the AsyncAPI document and the JSON Schemas anew."""
-    changed = schemas.write(to)
+    try:
+        changed = schemas.write(to)
+    except OSError as error:
+        raise Complaint(f"{error.filename} cannot be written: {error.strerror}.") from None
+    if as_json:
+        raise finish(Reply(outcome="answered", answer={"changed": changed}), as_json=True)
     for path in changed:
         say(path)
     note(f"{len(changed)} files changed in {to}.")
@@ -94,6 +101,7 @@ def release(
     anyway: Annotated[
         bool, typer.Option("--breaking", help="Although something breaks: only before v1 is in use.")
     ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Make the contracts of today those that a later change within the major version may only add to."""
     if compatibility.RELEASED.exists() and not anyway:
@@ -101,4 +109,6 @@ def release(
         if broken:
             raise Complaint("\n".join([*broken, "Nothing was released: within a major version only additions are."]))
     compatibility.release()
+    if as_json:
+        raise finish(Reply(outcome="answered", answer={"released": str(compatibility.RELEASED)}), as_json=True)
     say(f"{len(schemas.all_contracts())} messages are released: {compatibility.RELEASED}")

@@ -129,6 +129,38 @@ def test_json_is_one_reply_on_standard_output_whatever_the_outcome(tmp_path: Pat
 
 
 @pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (("sned",), "Did you mean 'send'?"),
+        (("send", "membership"), "--json"),
+        ((*APPOINT, "--netwrok", AN_ID), "--network"),
+        ((*APPOINT, "--body", "{"), "that is not JSON"),
+        (("dead-letters", "list", "--limit", "0"), "--limit"),
+        (("dead-letters", "discard", AN_ID), "Missing option '--reason'"),
+        (("import", "people-survey", __file__), "does not name one year"),
+        (("watch", "a..b"), "is not a NATS subject"),
+    ],
+    ids=lambda value: " ".join(value[:2]) if isinstance(value, tuple) else "",
+)
+def test_json_is_one_reply_also_when_the_command_line_is_wrong(arguments: tuple[str, ...], why: str) -> None:
+    said = concord(*arguments, "--json")
+    assert (said.exit_code, said.stderr) == (2, "")
+    reply = json.loads(said.stdout)
+    assert reply["outcome"] == "failed"
+    assert why in reply["failure"]["sentence"]
+
+
+def test_json_does_not_change_how_a_command_ends() -> None:
+    for arguments in (("contracts", "--json"), ("contracts", "show", "appoint-steering-member", "--json")):
+        said = subprocess.run([CONCORD, *arguments], capture_output=True, text=True, check=False)
+        assert (said.returncode, said.stderr) == (0, "")
+        assert json.loads(said.stdout)
+    said = subprocess.run([CONCORD, "up", "--json", "--port"], capture_output=True, text=True, check=False)
+    assert (said.returncode, said.stderr) == (2, "")
+    assert "--port" in json.loads(said.stdout)["failure"]["sentence"]
+
+
+@pytest.mark.parametrize(
     "arguments",
     [
         [f"--{name}={value}" for name, value in SEATED.items()],
@@ -331,6 +363,9 @@ def test_the_published_contracts_can_be_written_anywhere(tmp_path: Path) -> None
     assert said.exit_code == 0
     assert json.loads((tmp_path / "asyncapi.json").read_text())["asyncapi"] == "3.0.0"
     assert concord("contracts", "write", "--to", tmp_path).stdout == ""
+    (tmp_path / "asyncapi.json").unlink()
+    said = concord("contracts", "write", "--to", tmp_path, "--json")
+    assert json.loads(said.stdout)["answer"]["changed"] == ["asyncapi.json"]
 
 
 # ---- people and programs -------------------------------------------------------------------------------------------
