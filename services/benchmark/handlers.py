@@ -1,10 +1,11 @@
 """What benchmark hears and does: load, decide, save. What a figure may show is decided in ``domain/disclosure.py``."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
 
 from services.benchmark import store
 from services.benchmark.domain import disclosure, instrument, organisation, people_survey, round, standing, stewardship
-from services.benchmark.domain.disclosure import Release
+from services.benchmark.domain.disclosure import Audited, Release
 from services.benchmark.domain.round import Round
 from services.benchmark.domain.scores import Submission
 from services.benchmark.store import INSTRUMENTS, ORGANISATIONS, RELEASES, ROUNDS, STEWARDS, SUBMISSIONS
@@ -38,12 +39,17 @@ from shared.contracts.membership import OrganisationChanged, OrganisationRegiste
 from shared.contracts.platform import Done
 from shared.refusal import Refusal
 from shared.surface import Surface
+from shared.tasks import Retries, TaskOutcome
 from shared.timers import Timer
 from shared.unit_of_work import Reader, Work
 
 on = Surface("benchmark")
 
 LINK = "link-respondents"
+AUDIT = "audit-release"
+
+AUDIT_RETRIES = Retries(longest=timedelta(minutes=1), give_up_after=timedelta(minutes=5))
+"""Somebody waits for a release: better told soon that it failed, and asked again."""
 
 # Instruments and rounds ---------------------------------------------------------------------------------------------
 
@@ -87,29 +93,37 @@ def close_round(command: CloseRound, work: Work) -> Done | Refusal:
     return work.save(ROUNDS, command.round, round.close(work.load(ROUNDS, command.round), command, work.now))
 
 
-@on.command(ReleaseRound)
+@on.command(ReleaseRound, loads=lambda command: [(ROUNDS, command.round)])
 def release_round(command: ReleaseRound, work: Work) -> Done | Refusal:
-    """Puts a round through the gate, beside every earlier release of its instrument, and keeps what may leave."""
-    store.lock_rounds_beside(work, command.round)
-    of = work.load(ROUNDS, command.round)
-    allowed = round.may_release(of, command)
-    if isinstance(allowed, Refusal):
-        return allowed
-    if of is None or allowed == "done":
-        return Done(id=command.round)
-    measures = _measures(work, of)
-    known = store.organisations(work)
-    found = organisation.links(store.rows(work, of.id), known)
-    handed_in = organisation.linked(store.submissions(work, of.id), found)
-    earlier = store.earlier_releases(work, of.instrument_name)
-    places = organisation.places(handed_in, known)
-    figures = disclosure.release(measures, disclosure.values_by_measure(measures, handed_in), places, earlier)
-    made = Release(id=work.new_id(), round=of.id, places=places, figures={figure.key: figure for figure in figures})
-    _put_all(work, [submission for submission in handed_in if submission.id in found])
+    """Has a round audited beside the service; no figure of it can be seen before that is through."""
+    in_hand = store.in_hand(work, AUDIT, command.round)
+    decision = round.start_release(work.load(ROUNDS, command.round), command, work.now, in_hand=in_hand)
+    if decision and not isinstance(decision, Refusal):
+        _link(work, [command.round])
+        work.start_task(AUDIT, command.round, {"round": command.round, "asked_at": work.now.isoformat()})
+    return work.save(ROUNDS, command.round, decision)
+
+
+@on.task(AUDIT, run="services.benchmark.auditing:run", retries=AUDIT_RETRIES)
+def release_audited(outcome: TaskOutcome, work: Work) -> None:
+    """Releases a round as it was audited, or has it audited anew: a release made meanwhile was not looked at."""
+    store.lock_rounds_beside(work, outcome.key)
+    state = work.load(ROUNDS, outcome.key)
+    if state is None:
+        raise LookupError(f"{outcome.task} was done for {outcome.key}, which is no round")
+    if not round.awaits(state, datetime.fromisoformat(outcome.args["asked_at"])):
+        return
+    if outcome.error is not None:
+        work.save(ROUNDS, state.id, round.fail_release(state, work.now))
+        return
+    audited = Audited.model_validate(outcome.result)
+    if audited.after != store.releases(work, state.instrument_name):
+        work.start_task(AUDIT, state.id, outcome.args)
+        return
+    figures = {figure.key: figure for figure in audited.figures}
+    made = Release(id=work.new_id(), round=state.id, places=audited.places, figures=figures)
     work.put(RELEASES, made.id, made)
-    released = work.save(ROUNDS, of.id, round.release(of, made.id, figures, work.now))
-    shown = sum(figure.withheld is None for figure in figures)
-    return Done(id=of.id, events=_events(released), counts={"shown": shown, "withheld": len(figures) - shown})
+    work.save(ROUNDS, state.id, round.release(state, made.id, audited.figures, work.now))
 
 
 @on.command(ImportPeopleSurvey)
@@ -147,12 +161,7 @@ def organisation_told(event: OrganisationRegistered, work: Work) -> None:
 @on.timer(LINK)
 def link_respondents(timer: Timer, work: Work) -> None:  # noqa: ARG001  there is one such timer
     """Links every row whose name is certain, in every round."""
-    waiting = {id_: store.rows(work, id_) for id_ in store.rounds_with_unlinked_rows(work)}
-    if not waiting:
-        return
-    known = store.organisations(work)
-    found = {row: to for rows in waiting.values() for row, to in organisation.links(rows, known).items()}
-    _put_all(work, organisation.linked(work.load_all(SUBMISSIONS, found.keys()).values(), found))
+    _link(work, store.rounds_with_unlinked_rows(work))
 
 
 @on.command(LinkRespondent, loads=lambda command: [(ROUNDS, command.round)])
@@ -300,6 +309,15 @@ def compare_with_published(query: CompareWithPublished, reader: Reader) -> Publi
         compared=sum(measure.published is not None for measure in compared),
         measures=tuple(compared),
     )
+
+
+def _link(work: Work, rounds: Sequence[str]) -> None:
+    waiting = {id_: store.rows(work, id_) for id_ in rounds}
+    if not waiting:
+        return
+    known = store.organisations(work)
+    found = {row: to for rows in waiting.values() for row, to in organisation.links(rows, known).items()}
+    _put_all(work, organisation.linked(work.load_all(SUBMISSIONS, found.keys()).values(), found))
 
 
 def _measures(work: Work | Reader, of: Round) -> tuple[Measure, ...]:

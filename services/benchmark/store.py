@@ -1,8 +1,9 @@
 """Which state lies in which table, and the named reads that decisions and queries need."""
 
 from collections.abc import Sequence
+from typing import Any
 
-from sqlalchemy import and_, func, or_, select
+from sqlalchemy import Select, and_, func, or_, select
 
 from services.benchmark import tables
 from services.benchmark.domain import instrument, round, stewardship
@@ -13,6 +14,7 @@ from services.benchmark.domain.round import Round
 from services.benchmark.domain.scores import Submission
 from services.benchmark.domain.stewardship import Steward
 from shared.contracts.benchmark import Grouping, ListRounds
+from shared.tasks import TASKS
 from shared.unit_of_work import Aggregate, Reader, Work
 
 INSTRUMENTS = Aggregate(Instrument, tables.instruments, instrument.evolve)
@@ -60,7 +62,7 @@ def submissions(work: Work | Reader, round_: str) -> list[Submission]:
     return list(work.load_all(SUBMISSIONS, ids).values())
 
 
-def organisations(work: Work) -> list[Organisation]:
+def organisations(work: Work | Reader) -> list[Organisation]:
     """Every organisation membership told us of."""
     found = work.select(select(tables.organisations).order_by(tables.organisations.c.id))
     return [Organisation.model_validate(row._mapping) for row in found]
@@ -88,21 +90,35 @@ def lock_rounds_beside(work: Work, round_: str) -> None:
     work.load_all(ROUNDS, [row.id for row in work.select(select(table.c.id).where(table.c.instrument_name == name))])
 
 
-def earlier_releases(work: Work, instrument_name: str) -> list[Earlier]:
+def in_hand(work: Work, task: str, key: str) -> bool:
+    """Whether a task of that name and key is still to be done, or its outcome to be handled."""
+    return bool(work.select(select(TASKS.c.id).where(TASKS.c.name == task, TASKS.c.key == key)))
+
+
+def releases(work: Work, instrument_name: str) -> tuple[str, ...]:
+    """The ids of every release of an instrument so far, the oldest first."""
+    return tuple(row.release for row in work.select(_releases(instrument_name)))
+
+
+def earlier_releases(reader: Reader, instrument_name: str) -> list[Earlier]:
     """Every release of an instrument so far, with the scores it was made from, the oldest first."""
+    found = reader.select(_releases(instrument_name))
+    made = reader.load_all(RELEASES, [row.release for row in found])
+    of = reader.load_all(INSTRUMENTS, {row.instrument for row in found})
+    return [
+        Earlier(made[row.release], values_by_measure(of[row.instrument].measures, submissions(reader, row.id)))
+        for row in found
+    ]
+
+
+def _releases(instrument_name: str) -> Select[Any]:
     rounds, releases = tables.rounds, tables.releases
-    found = work.select(
+    return (
         select(rounds.c.id, rounds.c.instrument, releases.c.id.label("release"))
         .join_from(rounds, releases, releases.c.round == rounds.c.id)
         .where(rounds.c.instrument_name == instrument_name)
         .order_by(releases.c.id)
     )
-    made = work.load_all(RELEASES, [row.release for row in found])
-    of = work.load_all(INSTRUMENTS, {row.instrument for row in found})
-    return [
-        Earlier(made[row.release], values_by_measure(of[row.instrument].measures, submissions(work, row.id)))
-        for row in found
-    ]
 
 
 # For queries --------------------------------------------------------------------------------------------------------

@@ -35,6 +35,8 @@ rounds = _aggregate(
     Column("published", Document, nullable=False),
     Column("opened_at", Moment, nullable=False),
     Column("closed_at", Moment),
+    Column("release_asked_at", Moment),
+    Column("release_failed_at", Moment),
     Column("released_at", Moment),
     Column("release", Key),
     UniqueConstraint("instrument_name", "label", name="one_round_a_label"),

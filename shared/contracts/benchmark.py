@@ -135,9 +135,12 @@ class CloseRound(Command):
 
 
 class ReleaseRound(Command):
-    """Puts a closed round through the disclosure gate, once, and keeps what may leave. Nothing of it changes later.
+    """Has a closed round put through the disclosure gate, once. What may leave is kept, and changes no more.
 
-    The peer groups are by type and region of the organisations as they are known at this moment.
+    Answered at once: the audit is done beside the service, and until it is through no figure can be seen.
+    ``round-released`` tells that it is, ``round-release-failed`` that it could not be finished and may be asked for
+    again; ``list-rounds`` shows the same. The peer groups are by type and region of the organisations as they are known
+    when the audit begins.
     """
 
     roles: ClassVar[tuple[Role, ...]] = ("operator",)
@@ -185,6 +188,22 @@ class RoundClosed(Event):
     round: Id
     respondents: int
     closed_at: Moment
+
+
+class RoundReleaseStarted(Event):
+    """The figures of a round are being audited; none of them can be seen yet."""
+
+    key = "round"
+    round: Id
+    asked_at: Moment
+
+
+class RoundReleaseFailed(Event):
+    """The audit of a round could not be finished for a technical reason; nothing left. It may be asked for again."""
+
+    key = "round"
+    round: Id
+    failed_at: Moment
 
 
 class RoundReleased(Event):
@@ -300,6 +319,12 @@ class RoundSummary(BaseModel, frozen=True):
     source: str | None = Field(description="who published the file it came from, if it did")
     opened_at: Moment
     closed_at: Moment | None
+    release_asked_at: Moment | None = Field(
+        description="since when a closed round is being released; none before it is asked for and after it failed"
+    )
+    release_failed_at: Moment | None = Field(
+        description="when the release could not be finished; none once it is asked for again"
+    )
     released_at: Moment | None
 
 

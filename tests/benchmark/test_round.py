@@ -1,6 +1,6 @@
 """A round is open, then closed, then released, and there is no way back."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -16,6 +16,7 @@ from shared.contracts.benchmark import (
     OpenRound,
     ReleaseRound,
     RoundReleased,
+    RoundReleaseStarted,
     RoundState,
     Score,
     ScoresSubmitted,
@@ -36,6 +37,9 @@ PLAN = Measure(code="plan", wording="There is a plan", unit="%")
 THRIVING = Instrument(id=INSTRUMENT, name="thriving-at-work", version="1", title="Thriving at Work", measures=(PLAN,))
 
 
+STARTED = RoundReleaseStarted(round=ROUND, asked_at=NOW)
+
+
 def given(*events: Event) -> Round:
     state = None
     for event in events:
@@ -52,6 +56,10 @@ def opened(respondents: int = 0, state: RoundState = "open") -> Round:
 
 def submit(value: float | None = 50, code: str = "plan") -> SubmitScores:
     return SubmitScores(round=ROUND, organisation=ACAS, scores={code: Score(value=value, answers=40)})
+
+
+def ask(state: Round | None, *, in_hand: bool = False) -> list[Event] | Refusal:
+    return rules.start_release(state, ReleaseRound(round=ROUND), NOW, in_hand=in_hand)
 
 
 def refused(decision: object) -> Refusal:
@@ -109,7 +117,7 @@ def test_scores_that_cannot_be_are_refused_by_field() -> None:
 def test_an_unknown_round_is_said_to_be_unknown() -> None:
     assert refused(rules.submit(None, None, None, submit())).code == "unknown-round"
     assert refused(rules.close(None, CloseRound(round=ROUND), NOW)).code == "unknown-round"
-    assert refused(rules.may_release(None, ReleaseRound(round=ROUND))).code == "unknown-round"
+    assert refused(ask(None)).code == "unknown-round"
 
 
 def test_a_round_closes_once() -> None:
@@ -121,16 +129,44 @@ def test_a_round_closes_once() -> None:
 
 
 def test_an_open_round_is_not_released_since_its_figures_may_still_change() -> None:
-    assert refused(rules.may_release(opened(7), ReleaseRound(round=ROUND))).code == "round-still-open"
+    assert refused(ask(opened(7))).code == "round-still-open"
 
 
 def test_a_round_of_four_organisations_has_nothing_to_release() -> None:
-    assert refused(rules.may_release(opened(4, "closed"), ReleaseRound(round=ROUND))).code == "too-few-organisations"
-    assert rules.may_release(opened(5, "closed"), ReleaseRound(round=ROUND)) == "now"
+    assert refused(ask(opened(4, "closed"))).code == "too-few-organisations"
+    assert ask(opened(5, "closed")) == [STARTED]
 
 
 def test_a_round_is_released_once() -> None:
-    assert rules.may_release(opened(5, "released"), ReleaseRound(round=ROUND)) == "done"
+    assert ask(opened(5, "released")) == []
+
+
+def test_a_round_that_is_being_released_is_not_released_twice_and_shows_that_it_is() -> None:
+    state = rules.evolve(opened(5, "closed"), STARTED)
+    assert (state.state, state.release_asked_at, state.release) == ("closed", NOW, None)
+    assert ask(state, in_hand=True) == []
+    assert "is being released" in rules.not_released(state).sentence
+
+
+def test_a_release_that_is_no_longer_on_its_way_is_begun_anew() -> None:
+    assert ask(rules.evolve(opened(5, "closed"), STARTED)) == [STARTED]
+
+
+def test_a_round_waits_for_the_audit_it_asked_for_last_and_for_none_before_it_or_after_its_release() -> None:
+    state = rules.evolve(opened(5, "closed"), STARTED)
+    assert rules.awaits(state, NOW)
+    assert not rules.awaits(state, NOW - timedelta(seconds=1))
+    assert not rules.awaits(state.model_copy(update={"state": "released"}), NOW)
+    assert not rules.awaits(opened(5, "closed"), NOW)
+
+
+def test_a_release_that_could_not_be_finished_is_said_to_have_failed_until_it_is_asked_for_again() -> None:
+    state = rules.evolve(opened(5, "closed"), STARTED)
+    [event] = rules.fail_release(state, NOW)
+    failed = rules.evolve(state, event)
+    assert (failed.state, failed.release_asked_at, failed.release_failed_at) == ("closed", None, NOW)
+    again = rules.evolve(failed, STARTED)
+    assert (again.release_asked_at, again.release_failed_at) == (NOW, None)
 
 
 def test_the_event_of_a_release_counts_what_is_shown_and_withheld_and_carries_no_figure() -> None:

@@ -11,7 +11,7 @@ from shared.identity import SERVICES
 from tests.faults.checker import CHECKS, Facts, gather, problems
 from tests.faults.ledger import Ledger
 from tests.faults.load import Load, Platform
-from tests.faults.schedule import OF_FOLLOWERS, OF_TASKS, Fault, Round, who_meets
+from tests.faults.schedule import OF_FOLLOWERS, OF_TASKS, PLATFORM, Fault, Round
 from tests.faults.stack import Stack
 
 READY_WITHIN = 60.0
@@ -95,7 +95,7 @@ async def _kill(stack: Stack, load: Load, service: str, outcome: Outcome, said: 
         program = stack.start(service, fault.setting)
         if fault.point in OF_FOLLOWERS:
             await load.plant_poison(service)
-        if who_meets(OF_TASKS[0]) == (service,):
+        if "plan-meetings" in PLATFORM[service].surface.task_kinds:
             load.planning = outcome.round.kills is None or fault.point in OF_TASKS
         try:
             code = await asyncio.wait_for(program.ended(), REACHED_WITHIN)

@@ -273,6 +273,11 @@ async def test_a_survey_shows_each_body_where_it_stands_and_exposes_none(network
 
     await people.until("benchmark knows every body of the survey", every_body_is_known)
     await people.tell("operator", benchmark.ReleaseRound(round=round_.id))
+
+    async def is_released() -> bool:
+        return (await people.ask("operator", benchmark.ListRounds(label="2026"))).rounds[0].state == "released"
+
+    await people.until("the round is released", is_released)
     measure = survey.measures[0].code
     page = await people.ask("operator", benchmark.ShowDistribution(round=round_.id, measure=measure, by="type"))
     withheld = [group for group in page.distributions if group.withheld]

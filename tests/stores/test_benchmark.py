@@ -1,19 +1,21 @@
 """Benchmark from command to row to answer, on SQLite and on PostgreSQL alike."""
 
 import json
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 import uuid_utils
 from pydantic import BaseModel
-from sqlalchemy import Engine, func, insert, select, update
+from sqlalchemy import Engine, Row, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from deploy import people_survey_file
-from services.benchmark import tables
+from services.benchmark import auditing, tables
 from services.benchmark.handlers import on
-from shared import clock
+from shared import clock, dead_letters
 from shared.contracts import cloudevent
 from shared.contracts.benchmark import (
     CloseRound,
@@ -32,6 +34,7 @@ from shared.contracts.benchmark import (
     RemoveDataSteward,
     RespondentPage,
     RoundPage,
+    RoundSummary,
     Score,
     ShowDistribution,
     ShowInstrument,
@@ -47,6 +50,7 @@ from shared.loop import Transaction
 from shared.migration import upgrade
 from shared.outbox import OUTBOX
 from shared.surface import Arrival, Received
+from shared.tasks import TASKS, TaskOutcome, run_in_process
 from shared.unit_of_work import Reader
 
 MEASURES = (
@@ -165,9 +169,33 @@ class Service:
             self.submit(round_, organisation, f"s{i}", 10 + i)
         return round_, organisations
 
-    def release(self, round_: str) -> dict[str, Any]:
+    def release(self, round_: str) -> None:
+        """Closes a round that is open, and has it released."""
         self.do(CloseRound(round=round_))
-        return self.do(ReleaseRound(round=round_))
+        self.do(ReleaseRound(round=round_))
+        self.work()
+
+    def tasks(self) -> Sequence[Row[Any]]:
+        with reading(self.engine) as connection:
+            return connection.execute(select(TASKS).order_by(TASKS.c.id)).all()
+
+    def work(self) -> None:
+        """Does every task there is, as the runner would in another process, until there is none."""
+        while rows := self.tasks():
+            for row in rows:
+                self.end(row, self.audit(row))
+
+    def audit(self, task: Row[Any]) -> dict[str, Any]:
+        with reading(self.engine) as connection:
+            audited = auditing.audit(Reader(connection, clock.now(), "benchmark"), task.args["round"])
+        return audited.model_dump(mode="json")
+
+    def end(self, task: Row[Any], result: Any = None, error: str | None = None) -> None:
+        outcome = TaskOutcome(task.id, task.name, task.key, task.args, 1, result, error)
+        payload = json.dumps(asdict(outcome)).encode()
+        self.run(on.read(Received(f"task.{task.name}.{task.id}", {}, payload)))
+        with reading(self.engine) as connection:
+            assert [letter.error for letter in dead_letters.page(connection, None, 10)] == []
 
     def rounds(self) -> RoundPage:
         page = self.ask(ListRounds())
@@ -207,9 +235,10 @@ def test_a_round_is_opened_filled_closed_and_released_and_every_step_is_told(ben
         "round-opened",
         *["scores-submitted"] * 5,
         "round-closed",
+        "round-release-started",
         "round-released",
     ]
-    assert [e["sequence"] for e in benchmark.told() if e["subject"] == round_] == list(range(1, 9))
+    assert [e["sequence"] for e in benchmark.told() if e["subject"] == round_] == list(range(1, 10))
     [summary] = benchmark.rounds().rounds
     assert (summary.id, summary.state, summary.respondents) == (round_, "released", 5)
 
@@ -302,10 +331,10 @@ def test_groups_of_fewer_than_five_are_withheld_with_the_reason_and_so_is_the_on
 def test_a_later_round_that_differs_by_one_organisation_is_withheld(benchmark: Service) -> None:
     benchmark.do(survey(8))
     first = benchmark.rounds().rounds[0].id
-    benchmark.do(ReleaseRound(round=first))
+    benchmark.release(first)
     benchmark.do(survey(9, label="2023 again"))
     second = benchmark.rounds().rounds[0].id
-    benchmark.do(ReleaseRound(round=second))
+    benchmark.release(second)
     [figure] = benchmark.distribution(second, measure="E03_yes").distributions
     assert figure.withheld is not None
     assert figure.withheld.code == "too-close-to-another-figure"
@@ -316,9 +345,122 @@ def test_a_later_round_that_differs_by_one_organisation_is_withheld(benchmark: S
 def test_a_later_round_with_scores_of_its_own_is_shown(benchmark: Service) -> None:
     for label, shift in (("2022", 0), ("2023", 0.5)):
         benchmark.do(survey(8, label=label, shift=shift))
-        benchmark.do(ReleaseRound(round=benchmark.rounds().rounds[0].id))
+        benchmark.release(benchmark.rounds().rounds[0].id)
     [figure] = benchmark.distribution(benchmark.rounds().rounds[0].id, measure="E03_yes").distributions
     assert figure.median == 14
+
+
+# A release that is being audited --------------------------------------------------------------------------------------
+
+
+def being_released(benchmark: Service, label: str = "2023", count: int = 8) -> str:
+    """The round of a survey, whose release was asked for."""
+    round_ = str(benchmark.do(survey(count, label))["id"])
+    assert benchmark.do(ReleaseRound(round=round_))["events"] == ["round-release-started"]
+    return round_
+
+
+def summary(benchmark: Service, round_: str) -> RoundSummary:
+    return next(one for one in benchmark.rounds().rounds if one.id == round_)
+
+
+def test_a_release_is_answered_at_once_and_nothing_is_shown_until_its_audit_is_through(benchmark: Service) -> None:
+    round_ = being_released(benchmark)
+    [task] = benchmark.tasks()
+    result = benchmark.audit(task)  # worked out, and not yet heard of
+    asked = summary(benchmark, round_)
+    assert (asked.state, asked.release_asked_at is None) == ("closed", False)
+    refusal = benchmark.ask(ShowDistribution(round=round_, measure="E03_yes"))
+    assert refusal.code == "round-not-released"
+    assert "is being released" in refusal.sentence
+    assert (benchmark.count(tables.releases), benchmark.count(tables.figures)) == (0, 0)
+    benchmark.end(task, result)
+    assert summary(benchmark, round_).state == "released"
+    assert benchmark.told_names()[-2:] == ["round-release-started", "round-released"]
+
+
+def test_a_release_asked_for_again_while_it_is_audited_is_audited_once(benchmark: Service) -> None:
+    round_ = being_released(benchmark)
+    assert benchmark.do(ReleaseRound(round=round_))["events"] == []
+    assert len(benchmark.tasks()) == 1
+
+
+def test_no_score_is_written_down_with_a_task_since_a_dead_letter_would_show_it(benchmark: Service) -> None:
+    round_ = being_released(benchmark)
+    [task] = benchmark.tasks()
+    assert task.args.keys() == {"round", "asked_at"}
+    assert task.args["round"] == round_
+
+
+def test_of_two_rounds_audited_beside_each_other_the_second_is_audited_anew_beside_the_first(
+    benchmark: Service,
+) -> None:
+    first, second = being_released(benchmark, "2023"), being_released(benchmark, "2023 again", 9)
+    one, other = benchmark.tasks()
+    unseen = benchmark.audit(other)
+    assert unseen["figures"][0]["withheld"] is None  # alone it would be shown
+    benchmark.end(one, benchmark.audit(one))
+    benchmark.end(other, unseen)
+    assert [summary(benchmark, round_).state for round_ in (first, second)] == ["released", "closed"]
+    assert benchmark.ask(ShowDistribution(round=second, measure="E03_yes")).code == "round-not-released"
+    assert [task.key for task in benchmark.tasks()] == [second]
+    benchmark.work()
+    [figure] = benchmark.distribution(second, measure="E03_yes").distributions
+    assert figure.withheld is not None
+    assert figure.withheld.code == "too-close-to-another-figure"
+
+
+def test_two_outcomes_in_one_transaction_are_held_against_each_other(benchmark: Service) -> None:
+    first, second = being_released(benchmark, "2023"), being_released(benchmark, "2023 again", 9)
+    outcomes = [
+        TaskOutcome(task.id, task.name, task.key, task.args, 1, benchmark.audit(task)) for task in benchmark.tasks()
+    ]
+    benchmark.run(*(on.read(Received(f"task.{o.name}.{o.task}", {}, json.dumps(asdict(o)).encode())) for o in outcomes))
+    assert [summary(benchmark, round_).state for round_ in (first, second)] == ["released", "closed"]
+
+
+def test_an_outcome_that_comes_twice_is_released_once(benchmark: Service) -> None:
+    being_released(benchmark)
+    [task] = benchmark.tasks()
+    for _ in range(2):
+        benchmark.end(task, benchmark.audit(task))
+    assert benchmark.told_names().count("round-released") == 1
+
+
+def test_an_audit_that_breaks_down_fails_its_release_and_it_may_be_asked_for_again(benchmark: Service) -> None:
+    round_ = being_released(benchmark)
+    benchmark.end(benchmark.tasks()[0], error="E03_yes is 11.5 at B1")
+    told = benchmark.told()[-1]
+    assert told["type"] == "concord.benchmark.round-release-failed.v1"
+    assert "11.5" not in json.dumps(told)
+    failed = summary(benchmark, round_)
+    assert (failed.state, failed.release_asked_at, failed.release_failed_at is None) == ("closed", None, False)
+    benchmark.release(round_)
+    assert summary(benchmark, round_).state == "released"
+
+
+def test_a_release_whose_audit_was_lost_is_begun_anew_when_it_is_asked_for_again(benchmark: Service) -> None:
+    round_ = being_released(benchmark)
+    lost = benchmark.tasks()[0]
+    with writing(benchmark.engine) as connection:
+        connection.execute(delete(TASKS))  # its outcome became a dead letter, and that was discarded
+    assert benchmark.do(ReleaseRound(round=round_))["events"] == ["round-release-started"]
+    [task] = benchmark.tasks()
+    assert task.id != lost.id
+    benchmark.end(task, benchmark.audit(task))
+    assert summary(benchmark, round_).state == "released"
+
+
+async def test_the_audit_reads_the_store_it_is_told_of_in_a_process_of_its_own(
+    benchmark: Service, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    being_released(benchmark)
+    [task] = benchmark.tasks()
+    credentials = tmp_path / "benchmark.creds"
+    credentials.touch()
+    monkeypatch.setenv("CONCORD_CREDENTIALS", str(credentials))
+    monkeypatch.setenv("CONCORD_STORE", benchmark.engine.url.render_as_string(hide_password=False))
+    assert await run_in_process("services.benchmark.auditing:run", task.args) == benchmark.audit(task)
 
 
 # Who sees what ------------------------------------------------------------------------------------------------------
@@ -411,7 +553,7 @@ def test_a_release_groups_by_what_is_known_at_that_moment(benchmark: Service) ->
     round_ = benchmark.do(survey(6))["id"]
     for i in range(6):
         benchmark.organisation(f"Body {i}", "executive-agency", "Wales")
-    benchmark.do(ReleaseRound(round=round_))
+    benchmark.release(round_)
     [agencies] = benchmark.distribution(round_, "type", "E03_yes").distributions
     assert (agencies.group, agencies.median) == ("executive-agency", 12.5)
 
@@ -434,7 +576,7 @@ def test_a_real_survey_is_imported_released_and_compared(
     round_ = benchmark.do(command)["id"]
     assert benchmark.do(command)["events"] == []
     assert benchmark.ask(CompareWithPublished(round=round_)).reproduced >= at_least
-    benchmark.do(ReleaseRound(round=round_))
+    benchmark.release(round_)
     page = benchmark.distribution(round_, measure="B01")
     published = {"2022": 89.808, "2023": 90.211}
     assert page.distributions[0].median == pytest.approx(published[year], abs=0.0006)

@@ -94,6 +94,14 @@ class Release(BaseModel, frozen=True):
     figures: dict[str, Figure]
 
 
+class Audited(BaseModel, frozen=True):
+    """What the gate made of a round: it may leave beside the releases ``after``, and is unseen beside any other."""
+
+    after: tuple[str, ...]
+    places: dict[str, Place]
+    figures: tuple[Figure, ...]
+
+
 @dataclass(frozen=True)
 class Earlier:
     """A release made before, with the scores it was made from: measure code → respondent → score."""

@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Literal
 
 from pydantic import BaseModel
 
@@ -23,6 +22,8 @@ from shared.contracts.benchmark import (
     RoundClosed,
     RoundOpened,
     RoundReleased,
+    RoundReleaseFailed,
+    RoundReleaseStarted,
     RoundState,
     ScoresImported,
     ScoresSubmitted,
@@ -46,6 +47,8 @@ class Round(BaseModel, frozen=True):
     published: dict[str, float] = {}
     opened_at: datetime
     closed_at: datetime | None = None
+    release_asked_at: datetime | None = None
+    release_failed_at: datetime | None = None
     released_at: datetime | None = None
     release: str | None = None
 
@@ -119,12 +122,15 @@ def close(round_: Round | None, command: CloseRound, at: datetime) -> list[Event
     return [RoundClosed(round=round_.id, respondents=round_.respondents, closed_at=at)]
 
 
-def may_release(round_: Round | None, command: ReleaseRound) -> Literal["now", "done"] | Refusal:
-    """Whether a round goes through the gate: once, when it is closed and has organisations enough to show anything."""
+def start_release(round_: Round | None, command: ReleaseRound, at: datetime, *, in_hand: bool) -> list[Event] | Refusal:
+    """Has a round put through the gate: once, when it is closed and has organisations enough to show anything.
+
+    ``in_hand`` says that its audit is on its way; one that was asked for and is no longer on its way is begun anew.
+    """
     if round_ is None:
         return unknown(command.round)
-    if round_.state == "released":
-        return "done"
+    if round_.state == "released" or in_hand:
+        return []
     if round_.state == "open":
         return Refusal(
             code="round-still-open",
@@ -139,7 +145,17 @@ def may_release(round_: Round | None, command: ReleaseRound) -> Literal["now", "
             field="round",
             data={"respondents": round_.respondents, "at_least": MIN_ORGANISATIONS},
         )
-    return "now"
+    return [RoundReleaseStarted(round=round_.id, asked_at=at)]
+
+
+def awaits(round_: Round, asked_at: datetime) -> bool:
+    """Whether a round waits for the audit that was asked for then, and for no other."""
+    return round_.state == "closed" and round_.release_asked_at == asked_at
+
+
+def fail_release(round_: Round, at: datetime) -> list[Event]:
+    """Gives up a release that cannot be finished; why is no matter of the event, since an error may quote a score."""
+    return [RoundReleaseFailed(round=round_.id, failed_at=at)]
 
 
 def release(round_: Round, release_id: str, figures: Sequence[Figure], at: datetime) -> list[Event]:
@@ -209,9 +225,10 @@ def unknown(id_: str) -> Refusal:
 
 def not_released(round_: Round) -> Refusal:
     """Its figures have not left yet."""
+    state = "being released" if round_.release_asked_at else round_.state
     return Refusal(
         code="round-not-released",
-        sentence=f"The round {round_.label} is {round_.state}; its figures can be asked for once it is released.",
+        sentence=f"The round {round_.label} is {state}; its figures can be asked for once it is released.",
         field="round",
     )
 
@@ -257,23 +274,28 @@ def evolve(round_: Round | None, event: Event) -> Round:
                 state="open",
                 opened_at=event.opened_at,
             )
-        case ScoresSubmitted(), Round():
-            return round_.model_copy(update={"respondents": event.respondents})
-        case ScoresImported(), Round():
-            return round_.model_copy(
-                update={
-                    "respondents": event.respondents,
-                    "source": event.source,
-                    "content": event.content,
-                    "published": event.published,
-                }
-            )
-        case RoundClosed(), Round():
-            return round_.model_copy(update={"state": "closed", "closed_at": event.closed_at})
-        case RoundReleased(), Round():
-            return round_.model_copy(
-                update={"state": "released", "released_at": event.released_at, "release": event.release}
-            )
-        case RespondentLinked(), Round():
-            return round_
+        case _, Round():
+            return round_.model_copy(update=_changes(event))
     raise TypeError(f"{type(event).__name__} does not happen to {round_}")
+
+
+def _changes(event: Event) -> dict[str, object]:
+    changes: dict[str, object] = {}
+    match event:
+        case ScoresSubmitted():
+            changes = {"respondents": event.respondents}
+        case ScoresImported():
+            changes = event.model_dump(include={"respondents", "source", "content", "published"})
+        case RoundClosed():
+            changes = {"state": "closed", "closed_at": event.closed_at}
+        case RoundReleaseStarted():
+            changes = {"release_asked_at": event.asked_at, "release_failed_at": None}
+        case RoundReleaseFailed():
+            changes = {"release_asked_at": None, "release_failed_at": event.failed_at}
+        case RoundReleased():
+            changes = {"state": "released", "released_at": event.released_at, "release": event.release}
+        case RespondentLinked():
+            pass
+        case _:
+            raise TypeError(f"{type(event).__name__} does not happen to a round")
+    return changes
