@@ -144,6 +144,13 @@ def test_a_member_or_applicant_withdraws_and_others_have_nothing_to_withdraw_fro
     assert code(membership.withdraw(an_umbrella(), LEEDS, in_state("admitted"), "una")) == "not-of-this-network"
 
 
-def test_a_membership_lapses_once() -> None:
-    assert after(membership.lapse(in_state("admitted")), in_state("admitted")).state == "lapsed"
-    assert membership.lapse(in_state("lapsed")) == []
+def test_a_membership_lapses_once_when_nobody_is_left_to_speak_for_the_network() -> None:
+    silent = LEEDS.model_copy(update={"representatives": {}})
+    for state in ("applied", "admitted"):
+        assert after(membership.lapse(in_state(state), silent), in_state(state)).state == "lapsed"
+    assert membership.lapse(in_state("lapsed"), silent) == []
+    assert membership.lapse(in_state("withdrawn"), silent) == []
+
+
+def test_a_membership_does_not_lapse_while_somebody_speaks_for_the_network() -> None:
+    assert membership.lapse(in_state("admitted"), LEEDS) == []

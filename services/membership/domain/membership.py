@@ -104,9 +104,9 @@ def withdraw(
     return [MemberNetworkWithdrawn(membership=membership.id, umbrella=umbrella.id, network=network.id)]
 
 
-def lapse(membership: Membership) -> list[Event]:
-    """Ends the membership, or the application, of a network that nobody speaks for any more."""
-    if membership.state not in PRESENT:
+def lapse(membership: Membership, network: Network) -> list[Event]:
+    """Ends the membership, or the application, of a network if nobody speaks for it any more."""
+    if network.representatives or membership.state not in PRESENT:
         return []
     return [MemberNetworkLapsed(membership=membership.id, umbrella=membership.umbrella, network=membership.network)]
 

@@ -54,11 +54,11 @@ def stand_down_representative(command: StandDownRepresentative, work: Work) -> D
     memberships = store.memberships_of(work, command.network)
     done = work.save(NETWORKS, command.network, network.stand_down_representative(state, command, work.principal))
     after = work.load(NETWORKS, command.network)
-    if isinstance(done, Refusal) or (after and after.representatives):
+    if isinstance(done, Refusal) or after is None:
         return done
     events = list(done.events)
     for each in memberships:
-        lapsed = membership.lapse(each)
+        lapsed = membership.lapse(each, after)
         work.save(MEMBERSHIPS, each.id, lapsed)
         events += [event.wire.name for event in lapsed]
     return Done(id=done.id, events=tuple(events))
