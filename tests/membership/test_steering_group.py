@@ -184,6 +184,34 @@ def test_two_ongoing_work_streams_do_not_share_a_name() -> None:
     assert code(decision) == "work-stream-open-already"
 
 
+def test_vacant_are_the_lead_and_the_ongoing_work_streams_without_one() -> None:
+    lead_vacant, *streams_vacant = steering_group.vacancies(with_streams(2))
+    assert (lead_vacant.role, lead_vacant.work_stream) == ("lead", None)
+    assert [(each.role, each.work_stream, each.name) for each in streams_vacant] == [
+        ("work-stream-lead", stream(0), "Stream 0"),
+        ("work-stream-lead", stream(1), "Stream 1"),
+    ]
+    led = seated(with_streams(2), lead(0, 0.5), stream_lead(1, 0, 0.5))
+    assert [each.work_stream for each in steering_group.vacancies(led)] == [stream(1)]
+
+
+def test_one_of_two_co_leads_leaves_no_vacancy_and_a_closed_work_stream_has_none() -> None:
+    group = seated(with_streams(1), lead(0, 0.5), lead(1, 0.5))
+    one_lead = StandDownSteeringMember(network=UMBRELLA.id, person=an_id(100), role="lead")
+    group = after(steering_group.stand_down(UMBRELLA, group, one_lead, "sam"), group)
+    closing = CloseWorkStream(network=UMBRELLA.id, work_stream=stream(0))
+    group = after(steering_group.close_work_stream(UMBRELLA, group, closing, "sam"), group)
+    assert steering_group.vacancies(group) == []
+
+
+def test_what_is_free_is_what_may_still_be_given_to_the_hundredth() -> None:
+    full = seated(
+        with_streams(6), lead(0, 1.0), *[stream_lead(n, n, 1.0) for n in range(1, 5)], stream_lead(5, 5, 0.99)
+    )
+    assert steering_group.free_fte(full) == 0.01
+    assert steering_group.free_fte(EMPTY) == 6
+
+
 def test_a_seat_is_left_by_whoever_holds_it_a_colleague_or_the_steward() -> None:
     group = seated(with_streams(1), lead(0, 0.5), stream_lead(1, 0, 0.5))
     command = StandDownSteeringMember(network=UMBRELLA.id, person=an_id(100), role="lead")

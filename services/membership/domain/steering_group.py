@@ -57,6 +57,14 @@ class SteeringGroup(BaseModel, frozen=True):
     work_streams: Mapping[str, WorkStream] = {}
 
 
+class Vacancy(BaseModel, frozen=True):
+    """A seat that nobody holds; ``name`` is that of its work stream."""
+
+    role: SteeringRole
+    work_stream: str | None = None
+    name: str | None = None
+
+
 def seat_key(role: SteeringRole, person: str, work_stream: str | None) -> str:
     """What a seat is known by: two people may lead together, but a work stream has one seat."""
     return f"lead {person}" if role == "lead" else f"work-stream {work_stream}"
@@ -65,6 +73,24 @@ def seat_key(role: SteeringRole, person: str, work_stream: str | None) -> str:
 def may_steer(network: Network, group: SteeringGroup, principal: str) -> bool:
     """Whether a principal may act for an umbrella: its steward, or one who sits in its steering group."""
     return principal == network.steward or any(seat.principal == principal for seat in group.seats.values())
+
+
+def vacancies(group: SteeringGroup) -> list[Vacancy]:
+    """The lead, where nobody leads, and each ongoing work stream without a lead."""
+    is_led = any(seat.role == "lead" for seat in group.seats.values())
+    return [
+        *([] if is_led else [Vacancy(role="lead")]),
+        *(
+            Vacancy(role="work-stream-lead", work_stream=id_, name=stream.name)
+            for id_, stream in group.work_streams.items()
+            if stream.ongoing and seat_key("work-stream-lead", "", id_) not in group.seats
+        ),
+    ]
+
+
+def free_fte(group: SteeringGroup) -> float:
+    """Full-time equivalents that may still be given, exact to the hundredth."""
+    return (MAX_FTE * HUNDREDTHS - group.total_hundredths) / HUNDREDTHS
 
 
 def appoint(

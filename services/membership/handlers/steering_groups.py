@@ -3,7 +3,7 @@
 from services.membership import store
 from services.membership.domain import steering_group
 from services.membership.domain.network import Network
-from services.membership.domain.steering_group import HUNDREDTHS, MAX_FTE, SteeringGroup, seat_key
+from services.membership.domain.steering_group import HUNDREDTHS, SteeringGroup, free_fte, vacancies
 from services.membership.handlers.surface import on
 from services.membership.store import NETWORKS, STEERING_GROUPS
 from shared.contracts.membership import (
@@ -67,11 +67,11 @@ def close_work_stream(command: CloseWorkStream, work: Work) -> Done | Refusal:
 
 
 def view(umbrella: Network, group: SteeringGroup | None) -> SteeringGroupView | None:
-    """The steering group of a network, with its vacancies: the lead, and ongoing work streams without one."""
+    """The steering group of a network, its vacancies among the seats, leads first."""
     if umbrella.steering_group is None:
         return None
     group = group or SteeringGroup(id=umbrella.steering_group, network=umbrella.id)
-    seats = [
+    held = [
         SeatView(
             **seat.model_dump(exclude={"hundredths"}),
             name=group.work_streams[seat.work_stream].name if seat.work_stream else None,
@@ -79,17 +79,10 @@ def view(umbrella: Network, group: SteeringGroup | None) -> SteeringGroupView | 
         )
         for seat in group.seats.values()
     ]
-    if not any(seat.role == "lead" for seat in seats):
-        seats.insert(0, SeatView(role="lead", work_stream=None, name=None, person=None, principal=None, fte=0))
-    for id_, stream in group.work_streams.items():
-        if stream.ongoing and seat_key("work-stream-lead", "", id_) not in group.seats:
-            vacancy = SeatView(
-                role="work-stream-lead", work_stream=id_, name=stream.name, person=None, principal=None, fte=0
-            )
-            seats.append(vacancy)
+    vacant = [SeatView(**each.model_dump(), person=None, principal=None, fte=0) for each in vacancies(group)]
     return SteeringGroupView(
         id=group.id,
         total_fte=group.total_hundredths / HUNDREDTHS,
-        free_fte=MAX_FTE - group.total_hundredths / HUNDREDTHS,
-        seats=tuple(seats),
+        free_fte=free_fte(group),
+        seats=tuple(sorted(held + vacant, key=lambda seat: seat.role)),
     )
