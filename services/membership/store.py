@@ -28,6 +28,7 @@ from shared.contracts.membership import (
     ProposalPage,
     ProposalSummary,
 )
+from shared.database import lots
 from shared.refusal import Refusal
 from shared.unit_of_work import Aggregate, Reader, Work
 
@@ -42,9 +43,6 @@ STEERING_GROUPS = Aggregate(
 )
 PROPOSALS = Aggregate(Proposal, tables.proposals, proposal.evolve, parts={"voices": tables.voices})
 
-KEYS_AT_ONCE = 10_000
-"""Keys that one statement looks up; SQLite takes at most 32 766 values."""
-
 
 # ---- what decisions need -------------------------------------------------------------------------------------------
 
@@ -55,9 +53,8 @@ def concerned_by(work: Work, rows: Collection[OrganisationRow]) -> Collection[Or
     Whoever closes a circle of parents is among them.
     """
     c = tables.organisations.c
-    keys = sorted({key.strip() for row in rows for key in (row.key, *row.parents)})
-    slices = [keys[start : start + KEYS_AT_ONCE] for start in range(0, len(keys), KEYS_AT_ONCE)]
-    ids = {row.id for part in slices for row in work.select(select(c.id).where(c.key.in_(part)))}
+    keys = lots(key.strip() for row in rows for key in (row.key, *row.parents))
+    ids = {row.id for lot in keys for row in work.select(select(c.id).where(c.key.in_(lot)))}
     found: dict[str, Organisation] = {}
     while ids:
         loaded = work.load_all(ORGANISATIONS, sorted(ids))
