@@ -42,13 +42,17 @@ def issue(
     file = out or own
     try:
         keys = Keys.load(data / "keys")
+    except IdentityError as error:
+        raise Complaint(str(error)) from None
+    try:
         creds = keys.issue(role, name)
+    except IdentityError as error:
+        raise typer.BadParameter(str(error), param_hint="NAME") from None
+    try:
         for kept in (own, file):
             if kept.exists() and (held := keys.holder(kept.read_text(errors="replace"))) != (name, role):
                 raise finish(Reply(outcome="refused", refusal=_kept(kept, held, name, role)), as_json=as_json)
         write_creds(file, creds)
-    except IdentityError as error:
-        raise Complaint(str(error)) from None
     except OSError as error:
         raise Complaint(f"{file} cannot be written: {error.strerror}.") from None
     if as_json:

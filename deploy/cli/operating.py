@@ -23,12 +23,19 @@ def status(data: Data = options.DATA, principal: options.As = options.AS, as_jso
     from deploy.cli import wire  # noqa: PLC0415  help need not wait for what speaks to NATS
 
     replies = wire.send_to_each(data, principal, Health(), SERVICES, timeout=STATUS_WITHIN)
+    _unless_all_refused(replies, as_json=as_json)
     rows = [_health(service, reply) for service, reply in replies.items()]
     if as_json:
         show_json(Reply(outcome="answered", answer=rows).model_dump(mode="json"))
     else:
         show(rows)
     raise typer.Exit(DONE if all(row["ready"] for row in rows) else FAILED)
+
+
+def _unless_all_refused(replies: dict[str, Reply], *, as_json: bool) -> None:
+    """Ends the command with the refusal, where every service answers with one."""
+    if all(reply.outcome == "refused" for reply in replies.values()):
+        raise finish(next(iter(replies.values())), as_json=as_json)
 
 
 def _health(service: str, reply: Reply) -> dict[str, object]:
@@ -54,6 +61,7 @@ def reconcile(
     replies = wire.send_to_each(data, principal, Reconcile(), [service] if service else SERVICES, timeout=timeout)
     if service:
         raise finish(replies[service], as_json=as_json)
+    _unless_all_refused(replies, as_json=as_json)
     bad = [reply for reply in replies.values() if reply.outcome != "done"]
     if as_json:
         each = {name: reply.model_dump(mode="json") for name, reply in replies.items()}

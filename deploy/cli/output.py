@@ -40,17 +40,29 @@ Result = TypeVar("Result")
 class Complaint(Exception):
     """Something that can be expected to go wrong; its message is a whole sentence for whoever typed the command."""
 
+    @property
+    def reply(self) -> Reply:
+        return Reply(outcome="failed", failure=Failure(sentence=str(self)))
+
+
+class NotAllowed(Complaint):
+    """The NATS server does not let these credentials do it."""
+
+    @property
+    def reply(self) -> Reply:
+        sentence = f"{self} The role of these credentials decides that; --as names others."
+        return Reply(outcome="refused", refusal=Refusal(code="not-permitted", sentence=sentence))
+
 
 def complaining(command: Callable[Given, Result]) -> Callable[Given, Result]:
-    """Turns a ``Complaint`` of a command into its sentence, or with ``--json`` into a reply, and exit code 1."""
+    """Turns a ``Complaint`` of a command into its sentence, or with ``--json`` into a reply, and an exit code."""
 
     @functools.wraps(command)
     def run(*args: Given.args, **given: Given.kwargs) -> Result:
         try:
             return command(*args, **given)
         except Complaint as complaint:
-            reply = Reply(outcome="failed", failure=Failure(sentence=str(complaint)))
-            raise finish(reply, as_json=bool(given.get("as_json"))) from None
+            raise finish(complaint.reply, as_json=bool(given.get("as_json"))) from None
 
     return run
 

@@ -12,10 +12,10 @@ import uuid_utils
 from nats.aio.msg import Msg
 from pydantic import ValidationError
 
-from deploy.cli.output import Complaint, log_from
+from deploy.cli.output import Complaint, NotAllowed, log_from
 from deploy.cli.stack import not_running, stack_in
 from shared import clock
-from shared.broker import BrokerError, Connection, NobodyAnswers, TimedOut, Unreachable, connect, request
+from shared.broker import BrokerError, Connection, NobodyAnswers, NotPermitted, TimedOut, Unreachable, connect, request
 from shared.contracts import cloudevent
 from shared.contracts.message import MAJOR, Message, subject_of
 from shared.contracts.platform import Done, Failure, InboundRefused, Reply
@@ -44,6 +44,8 @@ def on_stack(data: Path, principal: str, do: Callable[[Connection], Awaitable[Re
         return asyncio.run(run())
     except Unreachable:
         raise not_running(data) from None
+    except NotPermitted as error:
+        raise NotAllowed(str(error)) from None
     except BrokerError as error:
         raise Complaint(str(error)) from None
 
@@ -83,6 +85,8 @@ def send_to_each(
                 return await ask(nc, message, timeout=timeout, service=service)
             except NobodyAnswers:
                 return _failed(f"{service} is not running.")
+            except NotPermitted as error:
+                return NotAllowed(str(error)).reply
             except BrokerError as error:
                 return _failed(str(error))
 
@@ -162,7 +166,7 @@ def watch(
                 break
         else:
             tried = subject or " and ".join(choices[-1])
-            raise Complaint(f"Not permitted: {nc.principal} may not read {tried}.")
+            raise NotPermitted(f"Not permitted: {nc.principal} may not read {tried}.")
         ready(allowed)
         await enough.wait()
 

@@ -316,7 +316,7 @@ def test_a_name_that_cannot_be_a_principal_gets_no_credentials(tmp_path: Path) -
         ("operator", "member", "cannot have the role"),
     ):
         said = sent("access", "issue", "--role", role, name, data=tmp_path)
-        assert said.exit_code == 1
+        assert said.exit_code == 2
         assert why in said.stderr
     assert not (tmp_path / "creds").exists()
 

@@ -113,9 +113,21 @@ def test_a_member_may_ask_but_not_do_what_is_for_operators(stack: Path) -> None:
     alice = member("alice", stack)
     assert reply("ask", "membership", "list-networks", *alice, data=stack)["outcome"] == "answered"
     for command in (council("Hull Council"), ["send", "events", "reconcile"]):
-        failed = reply(*command, *alice, data=stack)
-        assert failed["outcome"] == "failed"
-        assert "alice may not publish to" in failed["failure"]["sentence"]
+        refused = reply(*command, *alice, data=stack)
+        assert refused["refusal"]["code"] == "not-permitted"
+        assert "alice may not publish to" in refused["refusal"]["sentence"]
+        assert "--as" in refused["refusal"]["sentence"]
+    for command in (["reconcile"], ["dead-letters", "list"], ["dead-letters", "replay", UNKNOWN]):
+        said = concord(*command, *alice, data=stack)
+        assert (said.exit_code, said.stdout) == (3, "")
+        assert said.stderr.startswith("Refused: Not permitted: alice may not publish to")
+        assert reply(*command, *alice, data=stack)["refusal"]["code"] == "not-permitted"
+
+
+def test_who_may_not_ask_how_the_services_are_hears_that_and_not_that_they_are_unwell(stack: Path) -> None:
+    assert concord("access", "issue", "--role", "publisher", "hr-system", data=stack).exit_code == 0
+    refused = reply("status", "--as", "hr-system", data=stack)
+    assert "hr-system may not publish to" in refused["refusal"]["sentence"]
 
 
 def test_credentials_that_are_not_there_are_said_beside_those_that_are(stack: Path) -> None:
@@ -152,7 +164,7 @@ def test_watching_ends_with_ctrl_c(stack: Path) -> None:
 
 def test_a_member_has_nothing_to_watch_and_hears_so(stack: Path) -> None:
     said = concord("watch", *member("bob", stack), data=stack)
-    assert said.exit_code == 1
+    assert said.exit_code == 3
     assert "bob may not read" in said.stderr
 
 
@@ -171,8 +183,8 @@ def test_a_publisher_hears_that_its_message_was_taken_or_why_it_was_refused(stac
 
 def test_nobody_but_a_publisher_publishes(stack: Path) -> None:
     row = json.dumps({"key": "cadw", "name": "Cadw", "format": "Executive agency"})
-    failed = reply("publish", "organisation-listed", "--as", "operator", "--organisation", row, data=stack)
-    assert "operator may not publish to inbound.v1.operator.organisation-listed" in failed["failure"]["sentence"]
+    refused = reply("publish", "organisation-listed", "--as", "operator", "--organisation", row, data=stack)
+    assert "operator may not publish to inbound.v1.operator.organisation-listed" in refused["refusal"]["sentence"]
 
 
 def test_there_are_no_dead_letters_and_an_unknown_one_is_refused(stack: Path) -> None:
