@@ -18,7 +18,7 @@ from rich.markup import escape
 from deploy import schemas
 from deploy.cli import options
 from deploy.cli.options import AsJson, Data
-from deploy.cli.output import complaining, finish
+from deploy.cli.output import complaining, finish, say
 from shared.contracts import cloudevent
 from shared.contracts.message import Kind, Message, contracts
 from shared.contracts.platform import Reply
@@ -135,9 +135,24 @@ def _publication(contract: type[Message]) -> Callable[..., None]:
         from deploy.cli import wire  # noqa: PLC0415  as above
 
         reply = wire.publish(data, principal, message, id=id or wire.new_id(), timeout=timeout, wait=wait)
-        raise finish(reply, as_json=as_json)
+        if reply.answer is None or as_json:
+            raise finish(reply, as_json=as_json)
+        say(_published(reply.answer))
 
     return _with_fields(run, contract)
+
+
+def _published(answer: dict[str, Any]) -> str:
+    """All that a publisher knows: what a service makes of its message comes later, if it is running at all."""
+    if answer["taken_before"]:
+        return (
+            f"The stream {answer['stream']} had taken a message with the id {answer['id']} before; "
+            "it is not published again."
+        )
+    return (
+        f"Taken by the stream {answer['stream']} with the id {answer['id']}, and not refused within "
+        f"{answer['unrefused_for_seconds']:g} s. The service it is for handles it in its own time."
+    )
 
 
 # ---- fields as options ---------------------------------------------------------------------------------------------

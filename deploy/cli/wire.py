@@ -18,7 +18,7 @@ from shared import clock
 from shared.broker import BrokerError, Connection, NobodyAnswers, NotPermitted, TimedOut, Unreachable, connect, request
 from shared.contracts import cloudevent
 from shared.contracts.message import MAJOR, Message, subject_of
-from shared.contracts.platform import Done, Failure, InboundRefused, Reply
+from shared.contracts.platform import Failure, InboundRefused, Reply
 
 CONNECT_WITHIN = 3.0
 """Seconds to wait for a local server, which answers in milliseconds where it runs."""
@@ -101,7 +101,7 @@ def _failed(sentence: str) -> Reply:
 
 
 def publish(data: Path, principal: str, message: Message, *, timeout: float, id: str, wait: float) -> Reply:
-    """Publishes an inbound message; after ``wait`` seconds without a refusal it counts as taken."""
+    """Publishes an inbound message; the refusal that comes within ``wait`` seconds, or else what the stream said."""
 
     async def run(nc: Connection) -> Reply:
         refused: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
@@ -121,12 +121,16 @@ def publish(data: Path, principal: str, message: Message, *, timeout: float, id:
             {**cloudevent.STRUCTURED_HEADERS, "Nats-Msg-Id": id},
             timeout,
         )
-        if error := json.loads(kept.data).get("error"):
+        answered = json.loads(kept.data)
+        if error := answered.get("error"):
             raise BrokerError(f"The stream did not keep the message: {error.get('description', error)}.")
+        taken = {"id": id, "stream": answered["stream"], "sequence": answered["seq"]}
+        if answered.get("duplicate"):
+            return Reply(outcome="answered", answer=taken | {"taken_before": True, "unrefused_for_seconds": None})
         try:
             return await asyncio.wait_for(refused, wait)
         except TimeoutError:
-            return Reply(outcome="done", done=Done(id=id))
+            return Reply(outcome="answered", answer=taken | {"taken_before": False, "unrefused_for_seconds": wait})
 
     return on_stack(data, principal, run)
 

@@ -173,7 +173,17 @@ def test_a_publisher_hears_that_its_message_was_taken_or_why_it_was_refused(stac
     publish = ["publish", "organisation-listed", "--as", "register-of-wales"]
     row = {"key": "cadw", "name": "Cadw", "format": "Executive agency"}
     published = ["--organisation", json.dumps(row), "--wait", "3"]
-    assert reply(*publish, *published, data=stack)["outcome"] == "done"
+    answer = reply(*publish, *published, data=stack)["answer"]
+    assert (answer["stream"], answer["taken_before"], answer["unrefused_for_seconds"]) == ("INBOUND", False, 3)
+    said = concord(*publish, *published, "--id", answer["id"], data=stack)
+    assert said.stdout == (
+        f"The stream INBOUND had taken a message with the id {answer['id']} before; it is not published again.\n"
+    )
+    said = concord(*publish, "--organisation", json.dumps(row), "--id", UNKNOWN, "--wait", "0.5", data=stack)
+    assert said.stdout == (
+        f"Taken by the stream INBOUND with the id {UNKNOWN}, and not refused within 0.5 s. "
+        "The service it is for handles it in its own time.\n"
+    )
     assert "Cadw" in concord("ask", "membership", "list-organisations", "--limit", "500", data=stack).stdout
     wrong = ["--organisation", json.dumps(row | {"name": ""}), "--wait", "30"]
     refused = reply(*publish, *wrong, data=stack)
