@@ -149,7 +149,7 @@ class ReleaseRound(Command):
 
 
 class RoundOpened(Event):
-    """Organisations may hand in their scores."""
+    """A round is open: organisations may hand in their scores, unless these come from a file."""
 
     key = "round"
     round: Id
@@ -157,6 +157,9 @@ class RoundOpened(Event):
     instrument_name: InstrumentName
     label: Label
     opened_at: Moment
+    source: Line | None = Field(
+        default=None, description="who publishes the file all its scores come from; nothing is handed in then"
+    )
 
 
 class ScoresSubmitted(Event):
@@ -188,6 +191,7 @@ class RoundClosed(Event):
     round: Id
     respondents: int
     closed_at: Moment
+    source: Line | None = Field(default=None, description="who published the file its scores came from, if they did")
 
 
 class RoundReleaseStarted(Event):

@@ -443,7 +443,7 @@ def everybody_is_told_each_thing_once(facts: Facts) -> Iterator[str]:
     for sent in facts.sent:
         contract = REGISTER[sent.type]
         rule = RULES.get(contract) if issubclass(contract, Event) else None
-        if rule is None or rule.confidential:
+        if rule is None or rule.confidential or (rule.never_with and sent.data.get(rule.never_with)):
             continue
         premise = PREMISES.get(rule.event)
         if premise is None or (premise.wire.type, sent.aggregate) in past:

@@ -9,6 +9,7 @@ import pytest
 import uuid_utils
 from sqlalchemy import Engine, event, func, select, update
 
+from services.benchmark.domain import people_survey
 from services.notifications import tables
 from services.notifications.domain.delivery_log import LOG_KEPT
 from services.notifications.handlers import on
@@ -315,6 +316,37 @@ def test_a_released_round_is_told_to_data_stewards_and_to_representatives_everyw
     removed = benchmark.DataStewardRemoved(steward=steward, organisation=new_id(), principal="dan")
     founded.hear(removed, benchmark.RoundClosed(round=round_, respondents=9, closed_at=clock.now()))
     assert founded.told("dan")[-1] == "An organisation has one data steward fewer."
+
+
+def test_a_round_that_came_from_a_file_is_told_once_and_never_as_one_to_hand_scores_in(founded: Platform) -> None:
+    founded.hear(benchmark.DataStewardNamed(steward=new_id(), organisation=new_id(), principal="dan"))
+    before = len(founded.told("dan"))
+    measures = (benchmark.Measure(code="B01", wording="I am proud of my work.", unit="%"),)
+    rows = tuple(benchmark.SurveyRow(code=f"O{n}", name=f"Office {n}", scores=(50.0 + n,)) for n in range(6))
+    survey = people_survey.read(
+        benchmark.ImportPeopleSurvey(label="2023", source="Cabinet Office", measures=measures, rows=rows)
+    )
+    assert not isinstance(survey, Refusal), survey
+    imported = people_survey.import_round(survey, None, people_survey.version(survey, new_id()), new_id(), clock.now())
+    assert not isinstance(imported, Refusal)
+    founded.hear(*imported)
+    assert founded.told("dan")[before:] == [
+        "The round 2023 of people-survey came from its publisher's file and is closed: nothing to hand in."
+    ]
+
+
+def test_a_round_to_hand_scores_in_is_told_when_it_opens_and_when_it_closes(founded: Platform) -> None:
+    founded.hear(benchmark.DataStewardNamed(steward=new_id(), organisation=new_id(), principal="dan"))
+    before, round_ = len(founded.told("dan")), new_id()
+    instrument = {"instrument": new_id(), "instrument_name": "thriving-at-work"}
+    founded.hear(
+        benchmark.RoundOpened(round=round_, **instrument, label="2026", opened_at=clock.now()),
+        benchmark.RoundClosed(round=round_, respondents=9, closed_at=clock.now()),
+    )
+    assert founded.told("dan")[before:] == [
+        "The round 2026 of thriving-at-work is open: organisations may hand in their scores.",
+        "A benchmark round is closed: nothing is handed in any more.",
+    ]
 
 
 # ---- subscriptions -------------------------------------------------------------------------------------------------

@@ -104,6 +104,7 @@ def import_round(
             instrument_name=PEOPLE_SURVEY,
             label=survey.label,
             opened_at=at,
+            source=survey.source,
         ),
         ScoresImported(
             round=new_id,
@@ -112,7 +113,7 @@ def import_round(
             content=survey.content,
             published=survey.published,
         ),
-        RoundClosed(round=new_id, respondents=len(survey.respondents), closed_at=at),
+        RoundClosed(round=new_id, respondents=len(survey.respondents), closed_at=at, source=survey.source),
     ]
 
 

@@ -48,8 +48,9 @@ class Tell:
 class Rule:
     """How one event is told. ``concerns`` are the facts that name the networks it concerns, where it happened first.
 
-    ``kept`` is what is kept of the thing it happened to, ``only_with`` a fact without which nobody needs to hear of it.
-    A ``confidential`` event is told to those named by ``tells`` alone: no subscription reaches it.
+    ``kept`` is what is kept of the thing it happened to, ``only_with`` a fact without which nobody needs to hear of it,
+    and ``never_with`` one with which nobody does. ``instead`` is a fact, and the sentence it is told with if that is
+    there. A ``confidential`` event is told to those named by ``tells`` alone: no subscription reaches it.
     """
 
     event: type[Event]
@@ -59,12 +60,19 @@ class Rule:
     concerns: tuple[str, ...] = ()
     kept: type[BaseModel] | None = None
     only_with: str | None = None
+    never_with: str | None = None
+    instead: tuple[str, str] | None = None
     confidential: bool = False
 
     @property
     def sources(self) -> tuple[type[BaseModel], ...]:
         """The models its facts come from."""
         return (self.event, self.kept) if self.kept else (self.event,)
+
+    @property
+    def templates(self) -> tuple[str, ...]:
+        """Every sentence it may be told with."""
+        return (self.template, self.instead[1]) if self.instead else (self.template,)
 
 
 _UMBRELLA_AND_NETWORK = (
@@ -233,12 +241,17 @@ _TABLE = (
         "benchmark",
         "The round {label} of {instrument_name} is open: organisations may hand in their scores.",
         tells=(Tell("data-steward"),),
+        instead=(
+            "source",
+            "The round {label} of {instrument_name} came from its publisher's file and is closed: nothing to hand in.",
+        ),
     ),
     Rule(
         benchmark.RoundClosed,
         "benchmark",
         "A benchmark round is closed: nothing is handed in any more.",
         tells=(Tell("data-steward"),),
+        never_with="source",  # what came from a file was told as closed when it was opened
     ),
     Rule(
         benchmark.RoundReleased,
@@ -327,6 +340,8 @@ def facts_of(event: Event, kept: BaseModel | None) -> dict[str, Any]:
 
 def concerns_somebody(rule: Rule, facts: Mapping[str, Any]) -> bool:
     """Whether the event is to be told at all."""
+    if rule.never_with and facts.get(rule.never_with):
+        return False
     return rule.only_with is None or bool(facts.get(rule.only_with))
 
 
@@ -345,6 +360,9 @@ def networks_concerned(rule: Rule, facts: Mapping[str, Any]) -> tuple[str, ...]:
 
 def sentence(rule: Rule, facts: Mapping[str, Any], names: Mapping[str, str]) -> str:
     """What subscribers are told."""
+    match rule.instead:
+        case (fact, template) if facts.get(fact):
+            return word(template, facts, names)
     return word(rule.template, facts, names)
 
 
