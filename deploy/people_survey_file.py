@@ -5,8 +5,6 @@ and then one for each measure, headed ``CODE. wording (unit) [notes]``. ``[c]`` 
 rows are organisations is for the service to say; all are passed on.
 """
 
-import csv
-import io
 import math
 import re
 from collections import Counter
@@ -14,12 +12,15 @@ from collections.abc import Sequence
 
 from pydantic import ValidationError
 
+from deploy import csv_file
+from deploy.csv_file import of_wrong_length, problem, quoted
 from shared.contracts.benchmark import ImportPeopleSurvey, Measure, PublishedComparison, SurveyRow
 from shared.contracts.cloudevent import invalid_fields
 from shared.refusal import Refusal
 
 PUBLISHER = "Cabinet Office, Civil Service People Survey"
 SUPPRESSED = "[c]"
+MALFORMED = "people-survey-file-malformed"
 ABOUT_THE_ROW = ("Organisation", "Organisation name", "Department group", "notes")
 """The first four headings; the fourth is "Notes" or "Organisation notes"."""
 
@@ -34,9 +35,6 @@ UNLIMITED = frozenset({"response_rate"})
 
 ANSWERS = {"yes": "yes", "no": "no", "prefer not to say": "pnts"}
 """What 2022 says in the unit of an answer, and what later years put behind its code (E01_yes)."""
-
-MAX_PROBLEMS = 200
-MAX_ECHO = 40
 
 _NOTE = re.compile(r"\[note \d+\]")
 _CODE = re.compile(r"^([A-Za-z][A-Za-z0-9_]{0,39})\.(?=\D)\s*(.*)$", re.DOTALL)
@@ -55,16 +53,9 @@ def read(content: bytes, label: str, source: str = PUBLISHER) -> ImportPeopleSur
 
     ``source`` says who publishes it; the pages made from the round name it.
     """
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        return _refused([_problem("not-utf-8", line, None, "this is not UTF-8 text; save the file as CSV in UTF-8.")])
-    rows, problem = _rows(text)
-    if problem:
-        return _refused([problem])
-    if not rows:
-        return _refused([_problem("empty-file", 1, None, f"the file is empty; it starts with {_expected()}.")])
+    rows = csv_file.rows(content, f"it starts with {_expected()}")
+    if isinstance(rows, Refusal):
+        return csv_file.refused(MALFORMED, [rows])
     (line, headings), *body = rows
     measures, problems = _measures(headings, line)
     survey_rows = []
@@ -74,9 +65,9 @@ def read(content: bytes, label: str, source: str = PUBLISHER) -> ImportPeopleSur
         if row is not None:
             survey_rows.append(row)
     if not body:
-        problems.append(_problem("no-rows", line, None, "no row follows the headings."))
+        problems.append(csv_file.without_rows(line))
     if problems:
-        return _refused(problems)
+        return csv_file.refused(MALFORMED, problems)
     try:
         return ImportPeopleSurvey(label=label, source=source, measures=tuple(measures), rows=tuple(survey_rows))
     except ValidationError as error:
@@ -99,31 +90,14 @@ def in_words(comparison: PublishedComparison) -> tuple[str, list[tuple[str, str]
     return sentence, rest
 
 
-def _rows(text: str) -> tuple[list[tuple[int, list[str]]], Refusal | None]:
-    """Every row that is not blank, with the line it begins on."""
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    rows = []
-    line = 1
-    try:
-        for cells in reader:
-            if any(cell.strip() for cell in cells):
-                rows.append((line, [cell.strip() for cell in cells]))
-            line = reader.line_num + 1
-    except csv.Error as error:
-        return [], _problem(
-            "not-csv", line, None, f"this is no CSV ({error}); a quoted field may lack its closing quote."
-        )
-    return rows, None
-
-
 def _measures(headings: Sequence[str], line: int) -> tuple[list[Measure], list[Refusal]]:
     problems = []
     for index, wanted in enumerate(ABOUT_THE_ROW):
         found = headings[index] if index < len(headings) else ""
         if found.casefold() != wanted.casefold() and not (wanted == "notes" and found.casefold().endswith(wanted)):
             problems.append(
-                _problem(
-                    "wrong-heading", line, index, f"the heading is {_cut(found)}; the file starts with {_expected()}."
+                problem(
+                    "wrong-heading", line, index, f"the heading is {quoted(found)}; the file starts with {_expected()}."
                 )
             )
     read_headings = []
@@ -131,19 +105,21 @@ def _measures(headings: Sequence[str], line: int) -> tuple[list[Measure], list[R
         code, wording, unit = _heading(heading)
         if code is None or not wording:
             problems.append(
-                _problem("heading-without-code", line, index, f"{_cut(heading)} has no code before a dot, such as B01.")
+                problem(
+                    "heading-without-code", line, index, f"{quoted(heading)} has no code before a dot, such as B01."
+                )
             )
         else:
             read_headings.append((index, code, wording, unit))
     if not read_headings and not problems:
-        problems.append(_problem("no-measures", line, None, f"no measure follows {_expected()}."))
+        problems.append(problem("no-measures", line, None, f"no measure follows {_expected()}."))
     codes = _told_apart([(code, unit) for _, code, _, unit in read_headings])
     counts = Counter(codes)
     stems = Counter(match[1] for code in codes if (match := _ANSWER.match(code)))
     measures = []
     for (index, _, wording, unit), code in zip(read_headings, codes, strict=True):
         if counts[code] > 1:
-            problems.append(_problem("code-twice", line, index, f"the code {code} heads {counts[code]} columns."))
+            problems.append(problem("code-twice", line, index, f"the code {code} heads {counts[code]} columns."))
             continue
         answer = _ANSWER.match(code)
         measures.append(
@@ -184,17 +160,18 @@ def _told_apart(headings: Sequence[tuple[str, str]]) -> list[str]:
 
 
 def _row(line: int, cells: Sequence[str], headings: Sequence[str]) -> tuple[SurveyRow | None, list[Refusal]]:
-    if len(cells) != len(headings):
-        said = f"the row has {len(cells)} fields and the headings {len(headings)}; one for each is right."
-        return None, [_problem("row-length", line, None, said)]
+    if wrong := of_wrong_length(line, cells, len(headings)):
+        return None, [wrong]
     problems = []
     scores: list[float | None] = []
     for index, cell in enumerate(cells[len(ABOUT_THE_ROW) :], start=len(ABOUT_THE_ROW)):
         score = _score(cell)
         if cell != SUPPRESSED and score is None:
             column = _heading(headings[index])[0] or f"column {index + 1}"
-            said = f"{column} is {_cut(cell)}; a number such as 72.5 is right, or {SUPPRESSED} where it is suppressed."
-            problems.append(_problem("not-a-score", line, index, said))
+            said = (
+                f"{column} is {quoted(cell)}; a number such as 72.5 is right, or {SUPPRESSED} where it is suppressed."
+            )
+            problems.append(problem("not-a-score", line, index, said))
         scores.append(score)
     if problems:
         return None, problems
@@ -211,27 +188,3 @@ def _score(cell: str) -> float | None:
 
 def _expected() -> str:
     return "Organisation, Organisation name, Department group, Notes and then a column for each measure"
-
-
-def _cut(text: str) -> str:
-    if not text:
-        return "empty"
-    return f"“{text}”" if len(text) <= MAX_ECHO else f"“{text[: MAX_ECHO - 1]}…”"
-
-
-def _problem(code: str, line: int, column: int | None, said: str) -> Refusal:
-    where = f"Line {line}" if column is None else f"Line {line}, column {column + 1}"
-    data = {"line": line} if column is None else {"line": line, "column": column + 1}
-    return Refusal(code=code, sentence=f"{where}: {said}", data=data)
-
-
-def _refused(problems: Sequence[Refusal]) -> Refusal:
-    more = f" And {len(problems) - 1} more." if len(problems) > 1 else ""
-    return Refusal(
-        code="people-survey-file-malformed",
-        sentence=f"The file was not read. {problems[0].sentence}{more}",
-        data={
-            "problems": [problem.model_dump(mode="json") for problem in problems[:MAX_PROBLEMS]],
-            "count": len(problems),
-        },
-    )
