@@ -2,8 +2,7 @@
 
 from dataclasses import dataclass
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
+from deploy.pages.templates import TEMPLATES
 from shared.contracts.events import Certificate, NetworkBurden, PlanView, Rule, VenueVerdict
 
 WIDTH = 240
@@ -16,14 +15,6 @@ RULES: dict[Rule, str] = {
     "host-turn": "its host would come again before its turn",
     "region-turn": "its region would come again before its turn",
 }
-
-_templates = Environment(
-    loader=PackageLoader("deploy", "pages"),
-    autoescape=True,
-    trim_blocks=True,
-    lstrip_blocks=True,
-    undefined=StrictUndefined,
-)
 
 
 @dataclass(frozen=True)
@@ -61,7 +52,7 @@ def render(plan: PlanView) -> str:
     if certificate is None:
         raise ValueError(f"the plan {plan.id} is {plan.state} and has no certificate. {plan.sentence or ''}".strip())
     scale = max(certificate.worst, certificate.alternative.worst if certificate.alternative else 0, 1)
-    return _templates.get_template("certificate.html").render(
+    return TEMPLATES.get_template("certificate.html").render(
         plan=plan,
         certificate=certificate,
         umbrella=_name(plan, plan.umbrella),

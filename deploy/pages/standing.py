@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil, floor
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
+from deploy.pages.templates import TEMPLATES
 from shared.contracts.benchmark import Against, Measure, OwnScore, Position, Standing
 
 WIDTH = 300
@@ -27,14 +26,6 @@ POSITIONS: dict[Position, str] = {
     "between-median-and-upper-quartile": "between the median and the upper quartile",
     "above-upper-quartile": "above the upper quartile",
 }
-
-_templates = Environment(
-    loader=PackageLoader("deploy", "pages"),
-    autoescape=True,
-    trim_blocks=True,
-    lstrip_blocks=True,
-    undefined=StrictUndefined,
-)
 
 
 @dataclass(frozen=True)
@@ -64,7 +55,7 @@ class Strip:
 
 def render(standing: Standing) -> str:
     """The page as HTML that stands alone: no script, no other file, readable without colour and on paper."""
-    return _templates.get_template("standing.html").render(
+    return TEMPLATES.get_template("standing.html").render(
         standing=standing,
         title=f"{standing.instrument_name.replace('-', ' ').capitalize()} {standing.label}",
         kind=standing.type.replace("-", " ") if standing.type else None,
