@@ -30,8 +30,8 @@ def _aggregate(name: str, *columns: SchemaItem) -> Table:
     )
 
 
-def _part(name: str, of: Table, *columns: SchemaItem) -> Table:
-    owner = Column("owner", Key, ForeignKey(of.c.id, ondelete="CASCADE"), primary_key=True)
+def _part(name: str, whole: Table, *columns: SchemaItem) -> Table:
+    owner = Column("owner", Key, ForeignKey(whole.c.id, ondelete="CASCADE"), primary_key=True)
     return Table(name, metadata, owner, Column("key", Key, primary_key=True), *columns)
 
 

@@ -92,14 +92,17 @@ def tell(event: Event, work: Work, kept: BaseModel | None = None) -> None:
     sequences = work.announce_all(
         DELIVERIES,
         [
-            (delivery_subject(to.subscriber, rule.topic), to.subscriber,
-             Notice(**said, happened_at=happened_at, why=to.why))
-            for to in recipients
+            (
+                delivery_subject(recipient.subscriber, rule.topic),
+                recipient.subscriber,
+                Notice(**said, happened_at=happened_at, why=recipient.why),
+            )
+            for recipient in recipients
         ],
-    )  # fmt: skip
+    )
     told = {
-        to.subscriber: Telling(position=position, channel=to.channel, why=to.why)
-        for to, position in zip(recipients, sequences, strict=True)
+        recipient.subscriber: Telling(position=position, channel=recipient.channel, why=recipient.why)
+        for recipient, position in zip(recipients, sequences, strict=True)
     }
     id_ = work.new_id()
     announcement = Announcement(id=id_, told_at=work.now, event_id=work.envelope.id, told=told, **said)

@@ -67,8 +67,8 @@ def audience(work: Work, rule: Rule, facts: Mapping[str, Any]) -> Audience:
     bonds = [
         Bond(tell, principal)
         for tell in rule.tells
-        if tell.who == "person" and tell.of is not None
-        for principal in routing.named_by(facts, tell.of)
+        if tell.who == "person" and tell.fact is not None
+        for principal in routing.named_by(facts, tell.fact)
     ]
     for row in _bonds(work, rule, facts):
         bonds.append(Bond(rule.tells[row.tell], row.principal, row.network, row.via))
@@ -79,7 +79,7 @@ def audience(work: Work, rule: Rule, facts: Mapping[str, Any]) -> Audience:
         wishes=wishes,
         muted=_muted(work, rule.topic) if bonds else frozenset(),
         concerned={network.id: network.region for network in concerned.values()},
-        roles=_roles(work, rule.topic, list(concerned)) if any(w.subscription.role for w in wishes) else {},
+        roles=_roles(work, rule.topic, list(concerned)) if any(wish.subscription.role for wish in wishes) else {},
         names=names,
     )
 
@@ -113,7 +113,7 @@ def _bonds(work: Work, rule: Rule, facts: Mapping[str, Any]) -> Sequence[Row[Any
     """Who is something to the networks a rule names: tell (its place in the rule), principal, network, name, via."""
     parts = []
     for place, tell in enumerate(rule.tells):
-        ids = None if tell.of is None else routing.named_by(facts, tell.of)
+        ids = None if tell.fact is None else routing.named_by(facts, tell.fact)
         if tell.who != "person" and ids != ():
             parts.append(_holders(tell.who, ids).add_columns(literal(place, Integer).label("tell")))
     if not parts:
@@ -150,7 +150,7 @@ def _all_roles(networks: Collection[str] | None) -> CompoundSelect[Any]:
     )
 
 
-def _holders(relation: Relation, of: Collection[str] | None) -> Select[Any]:
+def _holders(relation: Relation, networks: Collection[str] | None) -> Select[Any]:
     """Who stands in a relation to these networks, or to any: principal, network, name, via."""
     network, speaker, member = tables.networks.c, tables.representatives.c, tables.member_networks.c
     group, seat, steward = tables.steering_groups.c, tables.seats.c, tables.data_stewards.c
@@ -176,7 +176,7 @@ def _holders(relation: Relation, of: Collection[str] | None) -> Select[Any]:
             found = found.join(tables.networks, group.network == network.id)
         case _:
             return row(steward.principal, none, none).select_from(tables.data_stewards)
-    return found if of is None else found.where(where.in_(sorted(of)))
+    return found if networks is None else found.where(where.in_(sorted(networks)))
 
 
 # ---- what is asked -------------------------------------------------------------------------------------------------

@@ -197,7 +197,8 @@ def evolve(network: Network | None, event: Event) -> Network:
             newcomer = Representative(principal=event.principal, office=event.office)
             return _with(network, {**network.representatives, event.person: newcomer})
         case RepresentativeStoodDown(), Network():
-            return _with(network, {p: who for p, who in network.representatives.items() if p != event.person})
+            remaining = {person: who for person, who in network.representatives.items() if person != event.person}
+            return _with(network, remaining)
     raise TypeError(f"{event.wire.type} does not happen to {network}")
 
 

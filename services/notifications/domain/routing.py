@@ -34,13 +34,13 @@ ROLE_OF: Mapping[Relation, Standing] = {
 
 @dataclass(frozen=True)
 class Tell:
-    """Who hears of an event by default: those who are ``who`` to the networks or principals that the fact ``of`` names.
+    """Who hears of an event by default: those who are ``who`` to the networks or principals that ``fact`` names.
 
-    Without ``of`` it is everybody who is that anywhere. ``because`` is the next link of the chain of reasons.
+    Without a fact it is everybody who is that anywhere. ``because`` is the next link of the chain of reasons.
     """
 
     who: Relation
-    of: str | None = None
+    fact: str | None = None
     because: str = ""
 
 
@@ -345,9 +345,9 @@ def concerns_somebody(rule: Rule, facts: Mapping[str, Any]) -> bool:
     return rule.only_with is None or bool(facts.get(rule.only_with))
 
 
-def named_by(facts: Mapping[str, Any], of: str) -> tuple[str, ...]:
+def named_by(facts: Mapping[str, Any], fact: str) -> tuple[str, ...]:
     """The ids that a fact names: none, one or several."""
-    value = facts.get(of)
+    value = facts.get(fact)
     if value is None:
         return ()
     return (value,) if isinstance(value, str) else tuple(value)
@@ -355,7 +355,7 @@ def named_by(facts: Mapping[str, Any], of: str) -> tuple[str, ...]:
 
 def networks_concerned(rule: Rule, facts: Mapping[str, Any]) -> tuple[str, ...]:
     """The networks an event concerns, the one it happened in first."""
-    return tuple(dict.fromkeys(id_ for of in rule.concerns for id_ in named_by(facts, of)))
+    return tuple(dict.fromkeys(id_ for fact in rule.concerns for id_ in named_by(facts, fact)))
 
 
 def sentence(rule: Rule, facts: Mapping[str, Any], names: Mapping[str, str]) -> str:

@@ -68,8 +68,8 @@ def lint(template: str, sources: Iterable[type[BaseModel]]) -> list[Refusal]:
 
 def word(template: str, facts: Mapping[str, Any], names: Mapping[str, str]) -> str:
     """The sentence of a notice. ``names`` are those of the networks its facts may speak of."""
-    used = {fact for _, fact, _, _ in Formatter().parse(template) if fact is not None}
-    worded = template.format_map({fact: _said(fact, facts[fact], names) for fact in used})
+    named = {fact for _, fact, _, _ in Formatter().parse(template) if fact is not None}
+    worded = template.format_map({fact: _said(fact, facts[fact], names) for fact in named})
     return f"A{worded[1:]}" if worded.startswith(UNKNOWN_NETWORK) else worded
 
 
