@@ -17,12 +17,13 @@ What the gate holds back in ``release``, and why:
    they have beyond it, nor both at once.
 
 There is no smallest, largest or mean: the extremes are single organisations' scores, and a mean gives back a score to
-whoever knows the others. The audit against all earlier releases by exact bounds belongs into ``_may_join``.
+whoever knows the others. The audit against all earlier releases by exact bounds belongs into ``_Shown.admit``.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import ROUND_HALF_EVEN, Decimal
+from operator import itemgetter
 from statistics import median, quantiles
 
 from pydantic import BaseModel
@@ -82,7 +83,11 @@ class Figure(BaseModel, frozen=True):
     @property
     def key(self) -> str:
         """What tells it apart from the other figures of a release."""
-        return f"{self.measure}/{self.by}/{self.group or ''}"
+        return _key(self.measure, self.by, self.group)
+
+
+def _key(measure: str, by: Grouping, group: str | None) -> str:
+    return f"{measure}/{by}/{group or ''}"
 
 
 class Release(BaseModel, frozen=True):
@@ -163,16 +168,19 @@ def release(
     ``earlier`` are the releases of the same instrument. The same input gives the same figures: the group of all comes
     first, then the larger groups before the smaller, and each is shown if it may join those shown already.
     """
+    bits = _Bits()
+    before = [_Before(one, _groupings(one.release.places, bits)) for one in earlier]
+    groups = {name: members for named in _groupings(places, bits).values() for name, members in named.items()}
     figures = []
     for measure in measures:
         of_measure = values[measure.code]
-        shown = [Shown.of_release(e, measure, of_measure) for e in earlier]
-        here = Shown()
-        for group in _groups(places, of_measure):
-            reason = _reason_to_withhold(group, here, [*shown, here])
-            if reason is None:
-                here.add(group)
-            figures.append(_figure(measure, group, reason))
+        scored = bits.of(of_measure)
+        shown = _Shown([of_grouping for one in before for of_grouping in one.shown(measure, of_measure, bits)])
+        ranked = _ranked(of_measure, places)
+        sizes = {name: (members & scored).bit_count() for name, members in groups.items()}
+        for name in (ALL, *sorted(groups, key=lambda name: (-sizes[name], name[0], name[1] or ""))):
+            members = scored & groups[name] if name in groups else scored
+            figures.append(_figure(measure, name, ranked.get(name, []), shown.admit(name[0], members)))
     return figures
 
 
@@ -192,132 +200,154 @@ def _exact(score: float) -> Decimal:
     return Decimal(repr(score))
 
 
-Scores = frozenset[tuple[str, Decimal]]
-"""What a figure rests on: respondents with their scores."""
+Organisations = int
+"""A set of organisations: one bit for each, so that two of a thousand are compared in a moment."""
+
+Name = tuple[Grouping, str | None]
+"""Which group of a release: ``("all", None)``, ``("type", "council")``, ``("region", "Wales")``."""
+
+ALL: Name = ("all", None)
 
 
-@dataclass(frozen=True)
-class _Group:
-    by: Grouping
-    name: str | None
-    scores: Scores
+class _Bits(dict[str, int]):
+    """Respondent → its bit, given when it is first met."""
+
+    def __missing__(self, respondent: str) -> int:
+        bit = self[respondent] = 1 << len(self)
+        return bit
+
+    def of(self, respondents: Iterable[str]) -> Organisations:
+        """The respondents as a set."""
+        members = 0
+        for respondent in respondents:
+            members |= self[respondent]
+        return members
 
 
 @dataclass
-class Shown:
-    """What one release shows of one measure, by grouping; the groups of one grouping have no organisation in common."""
+class _ShownGroup:
+    """A group that is shown; ``changed`` are those whose score counts otherwise now than it did in its release.
 
-    groupings: dict[Grouping, list[Scores]] = field(default_factory=dict)
+    ``left`` is what it differs by from the groups of one grouping of this release, put together as they come nearest.
+    """
 
-    def add(self, group: _Group) -> None:
-        """Takes a group in as shown."""
-        self.groupings.setdefault(group.by, []).append(group.scores)
-
-    @property
-    def all(self) -> Iterable[Scores]:
-        """Every group shown, whatever its grouping."""
-        return (scores for groups in self.groupings.values() for scores in groups)
-
-    @classmethod
-    def of_release(cls, earlier: Earlier, measure: Measure, now: Values) -> "Shown":
-        """What an earlier release shows of a measure. A score that is as it was then counts as the one of ``now``."""
-        shown = cls()
-        before = earlier.values.get(measure.code, {})
-        same = {r: now[r] if r in now and _as_it_was(measure, now[r], score) else score for r, score in before.items()}
-        for group in _groups(earlier.release.places, same):
-            figure = earlier.release.figures.get(Figure(measure=measure.code, by=group.by, group=group.name).key)
-            if figure is not None and figure.withheld is None:
-                shown.add(group)
-        return shown
+    members: Organisations
+    changed: Organisations
+    size: int
+    left: dict[Grouping, int] = field(default_factory=dict)
 
 
-def _as_it_was(measure: Measure, now: Decimal, before: Decimal) -> bool:
-    """Whether two scores are one, rounded differently: half of the last place that leaves, or less, lies between.
+@dataclass
+class _Shown:
+    """What is shown of one measure already: the groups of each grouping of each release.
+
+    Two groups agree on an organisation that is in both with the same score, and differ by every other of either. Groups
+    of one grouping of a release have no organisation in common. So each of them, put to the others, brings them nearer
+    to some whole by those it agrees on with it, less those it has beyond it, whatever the others are; and those that
+    come nearest are all that bring any nearer.
+    """
+
+    earlier: list[list[_ShownGroup]] = field(default_factory=list)
+    here: dict[Grouping, list[_ShownGroup]] = field(default_factory=dict)
+
+    def admit(self, by: Grouping, members: Organisations) -> WithheldCode | None:
+        """Shows a group of this release, or says why it may not be shown beside all that is shown already."""
+        size = members.bit_count()
+        if size < MIN_ORGANISATIONS:
+            return "fewer-than-five-organisations"
+        gives_back = False
+        joining = _ShownGroup(members, 0, size)
+        nearest: list[tuple[_ShownGroup, int]] = []
+        for grouping, groups in [*((None, groups) for groups in self.earlier), *self.here.items()]:
+            left = size
+            for one in groups:
+                in_both = members & one.members
+                both, agreed = in_both.bit_count(), (in_both & ~one.changed).bit_count()
+                if _few(size + one.size - both - agreed):
+                    return "too-close-to-another-figure"
+                left -= max(0, agreed - (one.size - both))
+                if (brought := agreed - (size - both)) > 0:
+                    nearest.append((one, one.left.get(by, one.size) - brought))
+            gives_back = gives_back or _few(left)
+            if grouping is not None:
+                joining.left[grouping] = left
+        if gives_back or any(_few(left) for _, left in nearest):
+            return "gives-back-a-withheld-group"
+        for one, left in nearest:
+            one.left[by] = left
+        self.here.setdefault(by, []).append(joining)
+        return None
+
+
+@dataclass(frozen=True)
+class _Before:
+    """An earlier release, its groups by grouping as sets; they still lack the measure."""
+
+    made: Earlier
+    groupings: Mapping[Grouping, Mapping[Name, Organisations]]
+
+    def shown(self, measure: Measure, now: Values, bits: _Bits) -> Iterable[list[_ShownGroup]]:
+        """What it shows of a measure, grouping by grouping."""
+        before = self.made.values.get(measure.code, {})
+        scored = bits.of(before)
+        rounding = _rounding(measure)
+        changed = bits.of(
+            respondent
+            for respondent, score in before.items()
+            if respondent in now and now[respondent] != score and abs(now[respondent] - score) > rounding
+        )
+        for groups in ({ALL: scored}, *self.groupings.values()):
+            yield [
+                _ShownGroup(members & scored, changed, (members & scored).bit_count())
+                for name, members in groups.items()
+                if (figure := self.made.release.figures.get(_key(measure.code, *name))) and figure.withheld is None
+            ]
+
+
+def _rounding(measure: Measure) -> Decimal:
+    """How far two scores may lie apart that are one, rounded differently: half of the last place that leaves.
 
     Otherwise a file taken in a second time with finer scores and one row fewer would seem to differ in all of them.
     """
-    return abs(now - before) <= Decimal("0.5").scaleb(-measure.decimals)
+    return Decimal("0.5").scaleb(-measure.decimals)
 
 
-def _groups(places: Mapping[str, Place], values: Values) -> list[_Group]:
-    """All organisations, then the groups by type and by region, the larger before the smaller."""
-    members: dict[tuple[Grouping, str], set[tuple[str, Decimal]]] = {}
+def _names(place: Place) -> list[Name]:
+    named: list[Name] = [("type", place.type), ("region", place.region)]
+    return [name for name in named if name[1] is not None]
+
+
+def _groupings(places: Mapping[str, Place], bits: _Bits) -> dict[Grouping, dict[Name, Organisations]]:
+    """Everybody's type and region as sets, whoever has a score."""
+    groupings: dict[Grouping, dict[Name, Organisations]] = {"type": {}, "region": {}}
     for respondent, place in places.items():
-        score = values.get(respondent)
-        for by, name in (("type", place.type), ("region", place.region)):
-            if name is not None:
-                of_group = members.setdefault((by, name), set())  # type: ignore[arg-type]  # a literal of Grouping
-                if score is not None:
-                    of_group.add((respondent, score))
-    groups = [_Group(by, name, frozenset(scores)) for (by, name), scores in members.items()]
-    groups.sort(key=lambda group: (-len(group.scores), group.by, group.name or ""))
-    return [_Group("all", None, frozenset(values.items())), *groups]
-
-
-def _reason_to_withhold(group: _Group, here: Shown, shown: Sequence[Shown]) -> WithheldCode | None:
-    if len(group.scores) < MIN_ORGANISATIONS:
-        return "fewer-than-five-organisations"
-    return _may_join(group, here, shown)
-
-
-def _may_join(group: _Group, here: Shown, shown: Sequence[Shown]) -> WithheldCode | None:
-    """Whether a group may be shown beside all that is shown already, of this release (``here``) and of earlier ones."""
-    others = [scores for one in shown for scores in one.all]
-    if any(_few(_organisations(group.scores ^ other)) for other in others if _comparable(group.scores, other)):
-        return "too-close-to-another-figure"
-    for one in shown:
-        for groups in one.groupings.values():
-            if _leaves_few(group.scores, groups):
-                return "gives-back-a-withheld-group"
-    grouping = [*here.groupings.get(group.by, ()), group.scores]
-    if any(_leaves_few(other, grouping) for other in others):
-        return "gives-back-a-withheld-group"
-    return None
-
-
-def _comparable(one: Scores, other: Scores) -> bool:
-    """Whether they can differ by few at all: a quick look before the slow one."""
-    return abs(len(one) - len(other)) < MIN_ORGANISATIONS
-
-
-def _leaves_few(whole: Scores, groups: Sequence[Scores]) -> bool:
-    """Whether some of the groups together, which have no organisation in common, differ from ``whole`` by few.
-
-    Those that come nearest to it are the ones that bring more of its scores than organisations it does not have.
-    """
-    inside: set[str] | None = None
-    nearest = []
-    for group in groups:
-        if group.isdisjoint(whole):
-            continue
-        beyond = group - whole
-        if beyond:
-            inside = inside or {respondent for respondent, _ in whole}
-            if len(group) - len(beyond) <= sum(respondent not in inside for respondent, _ in beyond):
-                continue
-        nearest.append(group)
-    together: Scores = frozenset().union(*nearest)
-    return bool(nearest) and _few(_organisations(whole ^ together))
-
-
-def _organisations(scores: Scores) -> int:
-    return len({respondent for respondent, _ in scores})
+        for name in _names(place):
+            groups = groupings[name[0]]
+            groups[name] = groups.get(name, 0) | bits[respondent]
+    return groupings
 
 
 def _few(organisations: int) -> bool:
     return 0 < organisations < MIN_ORGANISATIONS
 
 
-def _figure(measure: Measure, group: _Group, withheld: WithheldCode | None) -> Figure:
+def _ranked(values: Values, places: Mapping[str, Place]) -> dict[Name, list[Decimal]]:
+    """The scores of every group, the lowest first."""
+    ranked: dict[Name, list[Decimal]] = {}
+    for respondent, score in sorted(values.items(), key=itemgetter(1)):
+        for name in (ALL, *_names(places.get(respondent, Place()))):
+            ranked.setdefault(name, []).append(score)
+    return ranked
+
+
+def _figure(measure: Measure, name: Name, scores: Sequence[Decimal], withheld: WithheldCode | None) -> Figure:
+    by, group = name
     if withheld is not None:
-        return Figure(
-            measure=measure.code, by=group.by, group=group.name, withheld=withheld, quartiles_withheld=withheld
-        )
-    scores = [score for _, score in group.scores]
+        return Figure(measure=measure.code, by=by, group=group, withheld=withheld, quartiles_withheld=withheld)
     figure = Figure(
         measure=measure.code,
-        by=group.by,
-        group=group.name,
+        by=by,
+        group=group,
         organisations=len(scores),
         median=_outgoing(median(scores), measure),
         quartiles_withheld="fewer-than-twenty-organisations",
