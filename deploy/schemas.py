@@ -23,10 +23,10 @@ from shared.contracts.cloudevent import MAX_ATTRIBUTE_LENGTH, MAX_SEQUENCE, STRU
 from shared.contracts.message import MAJOR, REGISTER, Kind, Message, Query, subject_of
 from shared.contracts.platform import Reply
 from shared.identity import SERVICES
-from shared.streams import Durable, Stream, durables, platform_streams
 
 if TYPE_CHECKING:
     from shared.service import Service
+    from shared.streams import Durable, Stream
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 CLOUDEVENT = "urn:concord:schema:cloudevent"
@@ -233,8 +233,10 @@ def _channel(contract: type[Message]) -> Schema:
     return channel
 
 
-def _followers(contract: type[Message], stream: Stream) -> list[Durable]:
+def _followers(contract: type[Message], stream: "Stream") -> "list[Durable]":
     """The durables of the services that do something with a message."""
+    from shared.streams import durables  # noqa: PLC0415  whoever only asks for a summary need not wait for NATS
+
     services = [service for service in _services() if _handles(service, contract)]
     found = [durable for service in services for durable in durables(service.name, service.follows)]
     return [durable for durable in found if durable.stream == stream.name]
@@ -252,8 +254,10 @@ def _services() -> "list[Service]":
     return [import_module(f"services.{name}.main").SERVICE for name in SERVICES]
 
 
-def _stream(subject: str) -> Stream | None:
+def _stream(subject: str) -> "Stream | None":
     """The stream that keeps what is published on a subject; commands and queries are kept in none."""
+    from shared.streams import platform_streams  # noqa: PLC0415  as above
+
     for stream in platform_streams():
         for pattern in stream.settings["subjects"]:
             if pattern == subject or (pattern.endswith(">") and subject.startswith(pattern[:-1])):

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, ParamSpec, TypeVar
 
-import structlog
 import typer
 from rich import box
 from rich.console import Console
@@ -119,6 +118,8 @@ def note(sentence: str) -> None:
 
 def log_from(level: int) -> None:
     """Writes log lines of this level and above to standard error."""
+    import structlog  # noqa: PLC0415  help need not wait for it
+
     structlog.configure(
         processors=[
             structlog.processors.TimeStamper(fmt="%H:%M:%S"),

@@ -1,6 +1,5 @@
 """``concord up``: the local stack in the foreground."""
 
-import asyncio
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +19,9 @@ def up(data: Data = options.DATA, as_json: AsJson = False) -> None:
 
     A service that dies is started again. The credentials of the operator are in DIR/creds.
     """
-    from deploy.local_stack import LocalStack, StackError  # noqa: PLC0415  help need not wait for it
+    import asyncio  # noqa: PLC0415  help need not wait for it
+
+    from deploy.local_stack import LocalStack, StackError  # noqa: PLC0415  as above
 
     log_from(logging.WARNING)
     stack = LocalStack(data)

@@ -100,6 +100,12 @@ def test_an_unknown_command_or_field_is_a_wrong_use_and_gets_a_suggestion() -> N
         assert suggestion in said.stderr
 
 
+def test_help_does_not_wait_for_what_speaks_to_nats() -> None:
+    loaded = "import sys, deploy.cli; print({'nats', 'structlog', 'asyncio', 'sqlalchemy'} & set(sys.modules))"
+    said = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True)
+    assert said.stdout == "set()\n"
+
+
 def test_services_and_roles_to_choose_from_are_those_there_are() -> None:
     assert get_args(options.ServiceName) == SERVICES
     assert set(get_args(options.RoleName)) == set(ROLES)
