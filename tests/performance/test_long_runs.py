@@ -13,7 +13,8 @@ async def test_a_sustained_run_says_marks_until_its_time_is_over(tmp_path: Path)
     await measures.sustained(tmp_path, marks.append, "sqlite", seconds=1.0, every=0.5)
     assert marks[-1].seconds >= 1.0
     assert [mark.seconds for mark in marks] == sorted(mark.seconds for mark in marks)
-    assert all(mark.rate > 0 and mark.megabytes.keys() == set(SERVICES) for mark in marks)
+    assert sum(mark.rate for mark in marks) > 0  # of half a second alone, a busy machine may make nothing
+    assert all(mark.megabytes.keys() == set(SERVICES) for mark in marks)
 
 
 async def test_a_backlog_is_worked_off_whole(tmp_path: Path) -> None:
