@@ -20,6 +20,7 @@ There is no smallest, largest or mean: the extremes are single organisations' sc
 whoever knows the others. The audit against all earlier releases by exact bounds belongs into ``_Shown.admit``.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import ROUND_HALF_EVEN, Decimal
@@ -171,16 +172,17 @@ def release(
     bits = _Bits()
     before = [_Before(one, _groupings(one.release.places, bits)) for one in earlier]
     groups = {name: members for named in _groupings(places, bits).values() for name, members in named.items()}
+    names = {respondent: (ALL, *_names(place)) for respondent, place in places.items()}
     figures = []
     for measure in measures:
         of_measure = values[measure.code]
         scored = bits.of(of_measure)
         shown = _Shown([of_grouping for one in before for of_grouping in one.shown(measure, of_measure, bits)])
-        ranked = _ranked(of_measure, places)
+        ranked = _ranked(of_measure, names)
         sizes = {name: (members & scored).bit_count() for name, members in groups.items()}
         for name in (ALL, *sorted(groups, key=lambda name: (-sizes[name], name[0], name[1] or ""))):
             members = scored & groups[name] if name in groups else scored
-            figures.append(_figure(measure, name, ranked.get(name, []), shown.admit(name[0], members)))
+            figures.append(_figure(measure, name, ranked[name], shown.admit(name[0], members)))
     return figures
 
 
@@ -217,11 +219,8 @@ class _Bits(dict[str, int]):
         return bit
 
     def of(self, respondents: Iterable[str]) -> Organisations:
-        """The respondents as a set."""
-        members = 0
-        for respondent in respondents:
-            members |= self[respondent]
-        return members
+        """The respondents, each named once, as a set."""
+        return sum(map(self.__getitem__, respondents))
 
 
 @dataclass
@@ -331,12 +330,12 @@ def _few(organisations: int) -> bool:
     return 0 < organisations < MIN_ORGANISATIONS
 
 
-def _ranked(values: Values, places: Mapping[str, Place]) -> dict[Name, list[Decimal]]:
-    """The scores of every group, the lowest first."""
-    ranked: dict[Name, list[Decimal]] = {}
+def _ranked(values: Values, names: Mapping[str, Sequence[Name]]) -> Mapping[Name, list[Decimal]]:
+    """The scores of every group, the lowest first; ``names`` are the groups of each respondent."""
+    ranked: dict[Name, list[Decimal]] = defaultdict(list)
     for respondent, score in sorted(values.items(), key=itemgetter(1)):
-        for name in (ALL, *_names(places.get(respondent, Place()))):
-            ranked.setdefault(name, []).append(score)
+        for name in names.get(respondent, (ALL,)):
+            ranked[name].append(score)
     return ranked
 
 
