@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 from hypothesis import settings
 from sqlalchemy import Engine
 
@@ -14,6 +15,13 @@ settings.register_profile("untimed", deadline=None)  # a busy machine is no coun
 settings.load_profile("untimed")
 
 REAL_DATA = Path(__file__).parents[2] / "shared" / "data"
+
+
+@pytest.fixture(autouse=True)
+def _logs_as_before() -> Iterator[None]:
+    """The command line, run in this process, writes its log to a stream that is closed after the test."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture

@@ -17,7 +17,11 @@ BACKENDS: tuple[Backend, ...] = ("sqlite", "postgresql")
 @cache
 def postgres() -> PostgresServer:
     """The PostgreSQL server of this test process; it stops, and its files go, when the process ends."""
-    return get_server(tempfile.mkdtemp(prefix="concord-postgres-"), cleanup_mode="delete")
+    server = get_server(tempfile.mkdtemp(prefix="concord-postgres-"), cleanup_mode="delete")
+    with (server.pgdata / "postgresql.conf").open("a") as settings:
+        # After a crash it flushes every file it has, one by one; of hundreds of stores that takes minutes.
+        settings.write("recovery_init_sync_method = syncfs\n")
+    return server
 
 
 def new_store(backend: Backend, directory: Path) -> str:

@@ -60,8 +60,8 @@ def test_help_names_every_group_and_command() -> None:
 
 def test_the_commands_of_a_service_are_listed_with_what_they_do() -> None:
     said = concord("send", "membership", "--help").stdout
-    for contract in contracts("command", "membership"):
-        assert contract.wire.name in said
+    for verb, service, contract in REQUESTS:
+        assert ((verb, service) != ("send", "membership")) or contract.wire.name in said
     assert "Seats a person in a steering group" in said
 
 

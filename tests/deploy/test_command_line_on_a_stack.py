@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 from typer.testing import CliRunner, Result
 
 from deploy.cli import app
@@ -36,12 +35,6 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         up.send_signal(signal.SIGINT)
         _, said = up.communicate(timeout=60)
         assert (up.returncode, said.strip()) == (0, "Stopped.")
-
-
-@pytest.fixture(autouse=True)
-def _logs_as_before() -> Iterator[None]:
-    yield
-    structlog.reset_defaults()
 
 
 def concord(*arguments: str | Path, data: Path) -> Result:

@@ -7,6 +7,7 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import date, datetime, timedelta
+from itertools import cycle
 from random import Random
 from typing import Any, get_args
 from uuid import UUID
@@ -282,7 +283,7 @@ async def a_register_publishes(teller: Teller, world: World) -> None:
 async def a_proposal_is_decided(teller: Teller, world: World) -> None:
     drafted = membership.DraftProposal(umbrella=world.council, title=teller.word(), text="A quiet room in each office.")
     proposal = str((await teller.do("operator", drafted)).id)
-    ending = teller.random.choice(("early", "deadline", "withdrawn"))
+    ending = next(teller.load.endings)
     deadline = clock.now() + (SHORT_DEADLINE if ending == "deadline" else timedelta(days=30))
     opened = membership.OpenProposal(proposal=proposal, deadline=deadline)
     if ending == "deadline":  # whoever comes after the deadline is refused, with good reason
@@ -421,6 +422,7 @@ class Load:
         self.ending = False
         self.planning = True
         """Whether meetings are planned. Each plan that is left by a dead process is a minute's wait at the end."""
+        self.endings = cycle(("deadline", "early", "withdrawn"))  # in turn, so that even a slow round sees each
         self.publishing = True
         """Whether registers publish. What nobody has read is lost with its stream, and no store could fill it again."""
         self._world = World()
