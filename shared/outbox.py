@@ -58,12 +58,18 @@ def record(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
     insert(connection, OUTBOX, rows)
 
 
-def unsent(connection: Connection, limit: int) -> Sequence[Row[Any, Any, Any, Any, Any]]:
-    """The oldest rows not yet confirmed by their stream, in order: position, id, stream, subject, payload."""
+def unsent(
+    connection: Connection, limit: int, being_marked: Sequence[int] = ()
+) -> Sequence[Row[Any, Any, Any, Any, Any]]:
+    """The oldest rows not yet confirmed by their stream, in order: position, id, stream, subject, payload.
+
+    Without those at the positions ``being_marked``, of which we know better.
+    """
     columns = (OUTBOX.c.position, OUTBOX.c.id, OUTBOX.c.stream, OUTBOX.c.subject, OUTBOX.c.payload)
-    return connection.execute(
-        select(*columns).where(OUTBOX.c.sent_at.is_(None)).order_by(OUTBOX.c.position).limit(limit)
-    ).all()
+    statement = select(*columns).where(OUTBOX.c.sent_at.is_(None)).order_by(OUTBOX.c.position).limit(limit)
+    if being_marked:
+        statement = statement.where(~among(connection, OUTBOX.c.position, being_marked))
+    return connection.execute(statement).all()
 
 
 def count_unsent(connection: Connection) -> int:

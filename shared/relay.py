@@ -182,18 +182,17 @@ class Relay:
             self._marker.result()  # a store that cannot mark as sent would have everything sent again, and again
         if not self._nc.is_connected:
             raise NotConfirmed("not connected to NATS")  # the client would keep it, and send it a second time
-        marking = set(self._marking)  # before the look: a mark that is committed meanwhile is not in what we see
-        rows = await asyncio.get_running_loop().run_in_executor(self._reader, self._unsent, len(marking))
-        fresh = [row for row in rows if row.position not in marking]
-        for stream, run in groupby(fresh[: self._batch_size], key=lambda row: row.stream):
+        marking = list(self._marking)  # before the look: a mark that is committed meanwhile is not in what we see
+        rows = await asyncio.get_running_loop().run_in_executor(self._reader, self._unsent, marking)
+        for stream, run in groupby(rows, key=lambda row: row.stream):
             batch = list(run)
             await self._publish(stream, batch)
             self._mark([row.position for row in batch])
-        return bool(fresh)
+        return bool(rows)
 
-    def _unsent(self, being_marked: int) -> Sequence[Row[Any, Any, Any, Any, Any]]:
+    def _unsent(self, being_marked: Sequence[int]) -> Sequence[Row[Any, Any, Any, Any, Any]]:
         with reading(self._engine) as connection:
-            return outbox.unsent(connection, self._batch_size + being_marked)
+            return outbox.unsent(connection, self._batch_size, being_marked)
 
     def _mark(self, positions: list[int]) -> None:
         """Has these rows marked as sent, while the next batch is already on its way."""
