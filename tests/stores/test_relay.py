@@ -3,7 +3,7 @@
 import asyncio
 import json
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
@@ -57,6 +57,24 @@ def record(store: Engine, count: int, **more: object) -> list[dict[str, Any]]:
     return rows
 
 
+async def nothing_to_restore() -> None:
+    raise AssertionError("the streams are there")
+
+
+async def relay_everything(
+    nc: Connection, loop: Loop, store: Engine, restore: Callable[[], Awaitable[None]] = nothing_to_restore
+) -> None:
+    """Returns when everything is marked as sent, and the relay has left."""
+    with ThreadPoolExecutor(1) as reader:
+        relay = Relay(nc, loop, store, reader, restore)
+        running = asyncio.create_task(relay.run())
+        async with asyncio.timeout(20):
+            while unsent(store):  # noqa: ASYNC110  the relay tells nobody
+                await asyncio.sleep(0.02)
+        relay.stop()
+        await running
+
+
 def unsent(store: Engine) -> int:
     with reading(store) as connection:
         return outbox.count_unsent(connection)
@@ -88,14 +106,7 @@ async def test_a_relay_makes_a_stream_anew_that_nobody_follows_and_ends_with_eve
         async def restore() -> None:
             await reconcile(nc, platform_streams(), [])
 
-        with ThreadPoolExecutor(1) as reader:
-            relay = Relay(nc, loop, store, reader, restore)
-            running = asyncio.create_task(relay.run())
-            async with asyncio.timeout(20):
-                while unsent(store):  # noqa: ASYNC110  the relay tells nobody
-                    await asyncio.sleep(0.02)
-            relay.stop()
-            await running
+        await relay_everything(nc, loop, store, restore)
         told = await api(nc, f"STREAM.INFO.{STREAM}")
     assert told["state"]["messages"] == 700
     with writing(store) as connection:
@@ -108,12 +119,9 @@ async def test_a_relay_does_not_wait_for_an_answer_that_was_lost_with_its_connec
     async with NatsServer(tmp_path) as server:
         nc = await server.connect("membership")
 
-        async def restore() -> None:
-            raise AssertionError("the streams are there")
-
         await reconcile(nc, platform_streams(), [])
         with ThreadPoolExecutor(1) as reader:
-            relay = Relay(nc, loop, store, reader, restore)
+            relay = Relay(nc, loop, store, reader, nothing_to_restore)
             running = asyncio.create_task(relay.run())
             assert server.process is not None
             server.process.send_signal(signal.SIGSTOP)
@@ -143,17 +151,7 @@ async def test_a_batch_of_which_the_stream_has_a_part_is_completed_and_marked(
             row = rows[number]
             await nc.request(row["subject"], row["payload"], headers={"Nats-Msg-Id": row["id"]})
 
-        async def restore() -> None:
-            raise AssertionError("the streams are there")
-
-        with ThreadPoolExecutor(1) as reader:
-            relay = Relay(nc, loop, store, reader, restore)
-            running = asyncio.create_task(relay.run())
-            async with asyncio.timeout(20):
-                while unsent(store):  # noqa: ASYNC110  the relay tells nobody
-                    await asyncio.sleep(0.02)
-            relay.stop()
-            await running
+        await relay_everything(nc, loop, store)
         ids = [await id_in_stream(nc, place) for place in range(1, 6)]
     before, after = [rows[n]["id"] for n in known], [row["id"] for n, row in enumerate(rows) if n not in known]
     assert ids == before + after
@@ -185,11 +183,8 @@ async def test_a_relay_outlives_a_store_that_is_away(store: Engine, loop: Loop, 
         nc = await server.connect("membership")
         await reconcile(nc, platform_streams(), [])
 
-        async def restore() -> None:
-            raise AssertionError("the streams are there")
-
         with ThreadPoolExecutor(1) as reader:
-            relay = Relay(nc, loop, store, reader, restore)
+            relay = Relay(nc, loop, store, reader, nothing_to_restore)
             running = asyncio.create_task(relay.run())
             record(store, 1)
             async with asyncio.timeout(10):
