@@ -40,8 +40,13 @@ class Handed:
 
 @dataclass
 class Ledger:
-    """Everything that was accepted, by id. ``poison``: broken events put into membership's stream, by event id."""
+    """Everything that was accepted, by id.
+
+    ``poison``: broken events put into membership's stream, by event id. ``unstorable``: the keys of inbound messages
+    that keep to every rule and that membership's store will not have.
+    """
 
     asked: dict[str, Asked] = field(default_factory=dict)
     handed: dict[str, Handed] = field(default_factory=dict)
     poison: dict[str, type[Event]] = field(default_factory=dict)
+    unstorable: list[str] = field(default_factory=list)

@@ -58,6 +58,10 @@ OFFICES = tuple(
 )
 
 
+UNSTORABLE = "The organisation that no store will have"
+"""A name that membership's rules take and its store is told to refuse (``Stack.refuse_to_store``)."""
+
+
 class NotDone(Exception):
     """A command that nothing stood in the way of was not done; the checker finds it in the ledger."""
 
@@ -108,6 +112,13 @@ class Platform:
         self.ledger.handed.setdefault(id_, Handed(id_, message, good))
         payload = write(message, id=id_, source=f"/{REGISTER_NAME}", time=clock.now())
         await self._publish(REGISTER_NAME, subject_of(type(message), REGISTER_NAME), payload)
+
+    async def hand_in_unstorable(self, id_: str, key: str) -> None:
+        """Publishes an inbound message whose organisation membership's store refuses, and nobody foresaw that."""
+        self.ledger.unstorable.append(f"inbound /{REGISTER_NAME} {id_}")
+        listed = membership.OrganisationListed(organisation=OrganisationRow(key=key, name=UNSTORABLE, format="council"))
+        payload = write(listed, id=id_, source=f"/{REGISTER_NAME}", time=clock.now())
+        await self._publish(REGISTER_NAME, subject_of(type(listed), REGISTER_NAME), payload)
 
     async def plant_poison(self, follower: str, id_: str, aggregate: str) -> None:
         """Puts an event into membership's stream that breaks its contract: the envelope is sound, the data is not."""
@@ -436,9 +447,12 @@ class Load:
         await settled()
         await self._world.prepare_followers(self._prologue)
 
-    async def plant_poison(self, follower: str) -> None:
-        """Has a follower meet an event it cannot handle."""
-        await self.platform.plant_poison(follower, self._prologue.id(), self._prologue.id())
+    async def plant_poison(self, service: str) -> None:
+        """Has a service meet a message it cannot handle: who follows nobody an inbound one, everybody else an event."""
+        if PLATFORM[service].follows:
+            await self.platform.plant_poison(service, self._prologue.id(), self._prologue.id())
+        else:
+            await self.platform.hand_in_unstorable(self._prologue.id(), self._prologue.word())
 
     async def read_register(self, random: Random, count: int) -> None:
         """Has that many organisations registered at once: a burst of events for everybody who follows."""

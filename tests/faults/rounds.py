@@ -10,8 +10,8 @@ from pathlib import Path
 from shared.identity import SERVICES
 from tests.faults.checker import CHECKS, Facts, gather, problems
 from tests.faults.ledger import Ledger
-from tests.faults.load import Load, Platform
-from tests.faults.schedule import OF_FOLLOWERS, OF_TASKS, PLATFORM, Fault, Round
+from tests.faults.load import UNSTORABLE, Load, Platform
+from tests.faults.schedule import OF_DEAD_LETTERS, OF_TASKS, PLATFORM, Fault, Round
 from tests.faults.stack import Stack
 
 READY_WITHIN = 60.0
@@ -74,6 +74,7 @@ async def run(round_: Round, directory: Path, turn: asyncio.Lock, said: Said = l
         async with turn:
             began = time.monotonic()
             await asyncio.wait_for(load.prepare(lambda: settled(stack)), READY_WITHIN)
+            stack.refuse_to_store(UNSTORABLE)
             async with asyncio.TaskGroup() as group:
                 telling = group.create_task(load.run())
                 await asyncio.gather(*(_kill(stack, load, name, outcome, said) for name in SERVICES))
@@ -93,7 +94,7 @@ async def _kill(stack: Stack, load: Load, service: str, outcome: Outcome, said: 
     for fault in faults:
         await stack.kill(service)
         program = stack.start(service, fault.setting)
-        if fault.point in OF_FOLLOWERS:
+        if fault.point in OF_DEAD_LETTERS:
             await load.plant_poison(service)
         if "plan-meetings" in PLATFORM[service].surface.task_kinds:
             load.planning = outcome.round.kills is None or fault.point in OF_TASKS

@@ -19,12 +19,12 @@ from shared.testing.stores import BACKENDS, Backend
 PLATFORM: Mapping[str, Service] = {name: importlib.import_module(f"services.{name}.main").SERVICE for name in SERVICES}
 
 OF_CONSUMERS = ("before-ack", "after-ack")
-OF_FOLLOWERS = ("before-dead-letter", "after-dead-letter")
+OF_DEAD_LETTERS = ("before-dead-letter", "after-dead-letter")
 OF_TASKS = ("task-begin", "task-done")
 
 MOST_PASSES = 8
 """A process dies the first to eighth time it comes to its point: on its way up, or in the middle of the load."""
-FEWER_PASSES = {**dict.fromkeys((*OF_FOLLOWERS, *OF_TASKS), 1), "before-batch-part": 4, "after-batch-part": 4}
+FEWER_PASSES = {**dict.fromkeys((*OF_DEAD_LETTERS, *OF_TASKS), 1), "before-batch-part": 4, "after-batch-part": 4}
 
 
 @dataclass(frozen=True)
@@ -100,11 +100,9 @@ def every_pair() -> list[tuple[str, str]]:
 
 
 def who_meets(point: str) -> tuple[str, ...]:
-    """The services that can come to a point: only who consumes acknowledges, only who follows has poison to bury."""
+    """The services that can come to a point: only who consumes acknowledges, only who has kinds of tasks does one."""
     if point in OF_CONSUMERS:
         return tuple(name for name, service in PLATFORM.items() if durables(name, service.follows))
-    if point in OF_FOLLOWERS:
-        return tuple(name for name, service in PLATFORM.items() if service.follows)
     if point in OF_TASKS:
         return tuple(name for name, service in PLATFORM.items() if service.surface.task_kinds)
     return SERVICES

@@ -5,12 +5,12 @@ from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Engine, func, select, text
 
 from deploy.local_stack import Program
 from shared import clock
 from shared.broker import Connection
-from shared.database import open_store, reading
+from shared.database import open_store, reading, writing
 from shared.identity import SERVICES
 from shared.outbox import count_unsent
 from shared.streams import ApiError, api, durables
@@ -78,6 +78,18 @@ class Stack:
         program = Program(name, command, self.directory / f"{name}.log", environment)
         self.programs[name] = program
         return program
+
+    def refuse_to_store(self, name: str) -> None:
+        """Has membership's store refuse an organisation of this name: what no rule foresees is a dead letter."""
+        if self.engines["membership"].dialect.name == "sqlite":
+            wall = (
+                f"CREATE TRIGGER wall BEFORE INSERT ON organisations WHEN NEW.name = '{name}' "
+                "BEGIN SELECT RAISE(ABORT, 'a wall nobody foresaw'); END"
+            )
+        else:
+            wall = f"ALTER TABLE organisations ADD CONSTRAINT wall CHECK (name <> '{name}') NOT VALID"
+        with writing(self.engines["membership"]) as connection:
+            connection.execute(text(wall))
 
     async def kill(self, service: str) -> None:
         """Ends a service, and whatever it has started, without a word."""
