@@ -111,14 +111,21 @@ def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
 
 @contextmanager
 def writing(engine: Engine) -> Iterator[Connection]:
-    """One transaction that will write: committed at the end, rolled back on any exception.
+    """One transaction that will write, on a connection from the pool."""
+    with engine.connect() as connection, transaction(connection):
+        yield connection
+
+
+@contextmanager
+def transaction(connection: Connection) -> Iterator[None]:
+    """A transaction that will write: committed at the end, rolled back on any exception.
 
     On SQLite it takes the write lock at once, so that it cannot fail half way for another writer's sake.
     """
-    with engine.connect() as connection, connection.begin():
-        if engine.dialect.name == "sqlite":
+    with connection.begin():
+        if connection.dialect.name == "sqlite":
             connection.exec_driver_sql("BEGIN IMMEDIATE")
-        yield connection
+        yield
 
 
 @contextmanager

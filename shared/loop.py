@@ -10,8 +10,9 @@ import math
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
@@ -24,7 +25,7 @@ from shared import clock, dead_letters, inbox, tasks, timers
 from shared.contracts.cloudevent import Envelope
 from shared.contracts.message import subject_of
 from shared.contracts.platform import DiscardDeadLetter, Done, Failure, InboundRefused, ReplayDeadLetter, Reply
-from shared.database import trouble_behind, writing
+from shared.database import transaction, trouble_behind
 from shared.refusal import Refusal
 from shared.surface import Arrival, Received, Surface
 from shared.tasks import TaskOutcome
@@ -69,6 +70,15 @@ class Call:
 
 
 @dataclass(slots=True)
+class Turn:
+    """What one transaction is about."""
+
+    arrivals: Sequence[Arrival]
+    calls: Sequence[Call]
+    look_at_timers: bool
+
+
+@dataclass(slots=True)
 class Committed:
     """What a transaction left behind, for the event loop's thread to act on."""
 
@@ -90,7 +100,8 @@ class Loop:
         self._batch_size = batch_size
         self._arrivals: deque[Arrival] = deque()
         self._calls: deque[Call] = deque()
-        self._in_hand: list[Call] = []
+        self._turn: Turn | None = None
+        self._connection: Connection | None = None
         self._ended = False
         self._woken = asyncio.Event()
         self._room = asyncio.Event()
@@ -157,23 +168,29 @@ class Loop:
             await self._run()
         finally:
             self._ended = True
-            for call in (*self._in_hand, *self._calls):
+            self._let_go()
+            for call in (*(self._turn.calls if self._turn else ()), *self._calls):
                 if not call.future.done():
                     call.future.set_exception(LoopEnded("the loop ended before this was committed"))
 
     async def _run(self) -> None:
+        attempt = 0
         while True:
             await self._wait()
-            arrivals = [self._arrivals.popleft() for _ in range(min(len(self._arrivals), self._batch_size))]
-            calls = self._in_hand = [self._calls.popleft() for _ in range(len(self._calls))]
-            if len(self._arrivals) < 2 * self._batch_size:
-                self._room.set()
-            if not (arrivals or calls or self._timers_are_due()):
+            if not self._anything():
                 if self._stopping:
                     return
                 continue
-            committed = await self._commit(arrivals, calls, self._must_look_at_timers())
-            self._settle(arrivals, calls, committed)
+            try:
+                await asyncio.get_running_loop().run_in_executor(self._writer, self._work, asyncio.get_running_loop())
+            except Exception as error:
+                if (trouble := trouble_behind(error)) is None:
+                    raise
+                self._in_trouble(str(trouble.orig).strip())
+                await asyncio.sleep(RETRY_PAUSES[min(attempt, len(RETRY_PAUSES) - 1)])
+                attempt += 1
+            else:
+                attempt = 0
 
     def stop(self) -> None:
         """Asks the loop to finish what it has and leave. Nothing may be offered after this."""
@@ -181,7 +198,7 @@ class Loop:
         self._woken.set()
 
     async def _wait(self) -> None:
-        if not (self._arrivals or self._calls or self._stopping or self._timers_are_due()):
+        if not (self._anything() or self._stopping):
             self._woken.clear()
             due_at = self._timers_due_at
             pause = LONGEST_PAUSE if due_at is None else min(LONGEST_PAUSE, (due_at - clock.now()).total_seconds())
@@ -190,6 +207,9 @@ class Loop:
                     await self._woken.wait()
             except TimeoutError:
                 return
+
+    def _anything(self) -> bool:
+        return bool(self._turn or self._arrivals or self._calls or self._timers_are_due())
 
     def _timers_are_due(self) -> bool:
         return self._timers_due_at is not None and self._timers_due_at <= clock.now() and not self._stopping
@@ -202,47 +222,75 @@ class Loop:
             return True
         return False
 
-    async def _commit(self, arrivals: Sequence[Arrival], calls: Sequence[Call], look_at_timers: bool) -> Committed:
-        attempt = 0
-        while True:
-            self._asked_at = time.monotonic()
-            try:
-                committed = await asyncio.get_running_loop().run_in_executor(
-                    self._writer, self._transact, arrivals, calls, look_at_timers
-                )
-            except Exception as error:
-                if (trouble := trouble_behind(error)) is None:
-                    raise
-                reason = str(trouble.orig).strip()
-                if self._trouble is None:
-                    log.error("the store is in trouble; trying again until it is not", reason=reason)
-                self._trouble = f"the store is in trouble: {reason}"
-                await asyncio.sleep(RETRY_PAUSES[min(attempt, len(RETRY_PAUSES) - 1)])
-                attempt += 1
-            else:
-                if self._trouble is not None:
-                    log.info("the store is well again")
-                self._trouble = self._asked_at = None
-                return committed
+    def _in_trouble(self, reason: str) -> None:
+        if self._trouble is None:
+            log.error("the store is in trouble; trying again until it is not", reason=reason)
+        self._trouble = f"the store is in trouble: {reason}"
 
-    def _transact(self, arrivals: Sequence[Arrival], calls: Sequence[Call], look_at_timers: bool) -> Committed:
+    # ---- on the writer thread ------------------------------------------------------------------------------------
+
+    def _work(self, event_loop: asyncio.AbstractEventLoop) -> None:
+        """One transaction after another for as long as something waits; each is settled while the next is on its way.
+
+        What could not be committed stays in hand and is tried again as it was.
+        """
+        while turn := self._turn or self._next_turn():
+            self._turn = turn
+            self._asked_at = self._asked_at or time.monotonic()
+            committed = self._transact(turn)
+            if committed.timers:
+                self._timers_due_at = committed.timers_due_at
+            self._turn = self._asked_at = None
+            event_loop.call_soon_threadsafe(self._settle, turn, committed)
+
+    def _next_turn(self) -> Turn | None:
+        if not self._anything():
+            return None
+        arrivals = [self._arrivals.popleft() for _ in range(min(len(self._arrivals), self._batch_size))]
+        calls = [self._calls.popleft() for _ in range(len(self._calls))]
+        return Turn(arrivals, calls, self._must_look_at_timers())
+
+    def _transact(self, turn: Turn) -> Committed:
         fault_point("before-begin")
-        with writing(self._engine) as connection:
+        with self._transaction() as connection:
             fault_point("after-begin")
-            transaction = Transaction(connection, self._surface, self._batch_size)
-            committed = transaction.run(arrivals, calls, look_at_timers=look_at_timers)
+            committed = Transaction(connection, self._surface, self._batch_size).run(
+                turn.arrivals, turn.calls, look_at_timers=turn.look_at_timers
+            )
             fault_point("before-commit")
         fault_point("after-commit")
         return committed
 
-    def _settle(self, arrivals: Sequence[Arrival], calls: Sequence[Call], committed: Committed) -> None:
-        if committed.timers:
-            self._timers_due_at = committed.timers_due_at
-        for arrival, reply in zip(arrivals, committed.replies, strict=True):
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        """On one and the same connection: with each change of another, SQLite forgets every page it has read."""
+        if self._connection is None:
+            self._connection = self._engine.connect()
+        try:
+            with transaction(self._connection):
+                yield self._connection
+        except BaseException:
+            self._let_go()  # the store may be away, and a new connection finds it when it is back
+            raise
+
+    def _let_go(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    # ---- out -----------------------------------------------------------------------------------------------------
+
+    def _settle(self, turn: Turn, committed: Committed) -> None:
+        if self._trouble is not None:
+            log.info("the store is well again")
+            self._trouble = None
+        if len(self._arrivals) < 2 * self._batch_size:
+            self._room.set()
+        for arrival, reply in zip(turn.arrivals, committed.replies, strict=True):
             if arrival.settle:
                 arrival.settle(reply)
         self.on_settled()
-        for call in calls:
+        for call in turn.calls:
             if call.future.done():  # its caller was cancelled meanwhile
                 continue
             if call.error is not None:

@@ -3,93 +3,109 @@
 Rows stay for a retention time after they were sent, so that a stream that lost its tail can be rebuilt from them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from itertools import starmap
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     BigInteger,
     Column,
     Connection,
-    Index,
     Integer,
     LargeBinary,
-    Row,
     Table,
     UniqueConstraint,
     delete,
     func,
     select,
-    update,
+    text,
 )
 
-from shared.database import LOOP, Key, Moment, among, insert
+from shared.database import LOOP, Key, Moment, among, insert, upsert
 
 OUTBOX = Table(
     "outbox",
     LOOP,
     Column("position", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
-    Column("id", Key, nullable=False, unique=True),
+    Column("id", Key, nullable=False),
     Column("stream", Key, nullable=False),
     Column("subject", Key, nullable=False),
     Column("aggregate", Key, nullable=False),
     Column("sequence", BigInteger),
     Column("payload", LargeBinary, nullable=False),
     Column("recorded_at", Moment, nullable=False),
-    Column("sent_at", Moment),
     # The second wall behind "sequence counts from 1 without gaps": no two events can claim the same place.
     UniqueConstraint("stream", "aggregate", "sequence"),
     sqlite_autoincrement=True,
 )
-Index(
-    "outbox_unsent",
-    OUTBOX.c.position,
-    sqlite_where=OUTBOX.c.sent_at.is_(None),
-    postgresql_where=OUTBOX.c.sent_at.is_(None),
+
+UNSENT = Table(
+    "unsent",
+    LOOP,
+    Column("position", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False),
 )
-Index("outbox_sent", OUTBOX.c.sent_at)
+"""Which rows of the outbox no stream has confirmed yet. Apart from them, so that noting it does not write them anew."""
 
 COUNTERS = Table("counters", LOOP, Column("key", Key, primary_key=True), Column("last", BigInteger, nullable=False))
 """The last sequence given to each receiver of announcements, which have no aggregate of their own to count by."""
 
 
+class Unsent(NamedTuple):
+    """A message on its way to its stream."""
+
+    position: int
+    id: str
+    stream: str
+    subject: str
+    payload: bytes
+
+
 def record(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
     """Writes messages to be sent, in their order."""
-    insert(connection, OUTBOX, rows)
+    positions = [{"position": position} for position in _next_positions(connection, len(rows))]
+    insert(connection, OUTBOX, [{**row, **position} for row, position in zip(rows, positions, strict=True)])
+    insert(connection, UNSENT, positions)
 
 
-def unsent(
-    connection: Connection, limit: int, being_marked: Sequence[int] = ()
-) -> Sequence[Row[Any, Any, Any, Any, Any]]:
-    """The oldest rows not yet confirmed by their stream, in order: position, id, stream, subject, payload.
+def _next_positions(connection: Connection, count: int) -> Iterable[int]:
+    if connection.dialect.name == "sqlite":
+        last = connection.scalar(text("SELECT seq FROM sqlite_sequence WHERE name = 'outbox'")) or 0
+        return range(last + 1, last + 1 + count)
+    drawn = text("SELECT nextval(pg_get_serial_sequence('outbox', 'position')) FROM generate_series(1, :count)")
+    return connection.scalars(drawn, {"count": count})
+
+
+def unsent(connection: Connection, limit: int, being_marked: Sequence[int] = ()) -> list[Unsent]:
+    """The oldest rows not yet confirmed by their stream, in order.
 
     Without those at the positions ``being_marked``, of which we know better.
     """
-    columns = (OUTBOX.c.position, OUTBOX.c.id, OUTBOX.c.stream, OUTBOX.c.subject, OUTBOX.c.payload)
-    statement = select(*columns).where(OUTBOX.c.sent_at.is_(None)).order_by(OUTBOX.c.position).limit(limit)
+    columns = (OUTBOX.c[name] for name in Unsent._fields)
+    statement = select(*columns).join(UNSENT, UNSENT.c.position == OUTBOX.c.position)
     if being_marked:
-        statement = statement.where(~among(connection, OUTBOX.c.position, being_marked))
-    return connection.execute(statement).all()
+        statement = statement.where(~among(connection, UNSENT.c.position, being_marked))
+    return list(starmap(Unsent, connection.execute(statement.order_by(UNSENT.c.position).limit(limit)).all()))
 
 
 def count_unsent(connection: Connection) -> int:
     """How many messages no stream has confirmed yet."""
-    return connection.scalar(select(func.count()).select_from(OUTBOX).where(OUTBOX.c.sent_at.is_(None))) or 0
+    return connection.scalar(select(func.count()).select_from(UNSENT)) or 0
 
 
-def mark_sent(connection: Connection, positions: Sequence[int], at: datetime) -> None:
+def mark_sent(connection: Connection, positions: Sequence[int]) -> None:
     """Notes that the stream confirmed these rows. By list: another replica may yet commit inside a range."""
     if positions:
-        connection.execute(update(OUTBOX).where(among(connection, OUTBOX.c.position, positions)).values(sent_at=at))
+        connection.execute(delete(UNSENT).where(among(connection, UNSENT.c.position, positions)))
 
 
-def mark_unsent(connection: Connection, ids: Sequence[str]) -> None:
+def mark_unsent(connection: Connection, positions: Sequence[int]) -> None:
     """Notes that a stream has lost these messages: the relay sends them again."""
-    if ids:
-        connection.execute(update(OUTBOX).where(among(connection, OUTBOX.c.id, ids)).values(sent_at=None))
+    upsert(connection, UNSENT, [{"position": position} for position in positions], replace=False)
 
 
-def prune(connection: Connection, sent_before: datetime, limit: int) -> int:
-    """Deletes at most ``limit`` rows sent before a moment; how many it deleted."""
-    old = select(OUTBOX.c.position).where(OUTBOX.c.sent_at < sent_before).limit(limit)
-    return connection.execute(delete(OUTBOX).where(OUTBOX.c.position.in_(old))).rowcount
+def prune(connection: Connection, recorded_before: datetime, limit: int) -> int:
+    """Deletes those of the ``limit`` oldest rows that were recorded before a moment and sent; how many it deleted."""
+    oldest = select(OUTBOX.c.position).order_by(OUTBOX.c.position).limit(limit)
+    old = (OUTBOX.c.position.in_(oldest), OUTBOX.c.recorded_at < recorded_before)
+    return connection.execute(delete(OUTBOX).where(*old, OUTBOX.c.position.not_in(select(UNSENT.c.position)))).rowcount

@@ -18,7 +18,7 @@ from sqlalchemy import Connection, Engine, func, select
 from shared import clock, outbox
 from shared.database import reading
 from shared.loop import Loop
-from shared.outbox import OUTBOX
+from shared.outbox import OUTBOX, UNSENT
 from shared.streams import api
 
 READ_AT_ONCE = 1000
@@ -38,10 +38,10 @@ async def reconcile(nc: Client, engine: Engine, loop: Loop) -> dict[str, int]:
         present = await _ids_in(nc, stream)
         lost[stream] = 0
         after = 0
-        while rows := await asyncio.to_thread(_sent_rows, engine, stream, kept_since, after):
+        while rows := await asyncio.to_thread(_rows, engine, stream, kept_since, after):
             after = rows[-1][0]
             sent_before = [(position, id_) for position, id_ in rows if position <= last and position not in unsent]
-            missing = [id_ for _, id_ in sent_before if UUID(id_).bytes not in present]
+            missing = [position for position, id_ in sent_before if UUID(id_).bytes not in present]
             if missing:
                 await loop.call(partial(_mark, missing=missing))
                 lost[stream] += len(missing)
@@ -49,7 +49,7 @@ async def reconcile(nc: Client, engine: Engine, loop: Loop) -> dict[str, int]:
     return lost
 
 
-def _mark(connection: Connection, missing: list[str]) -> None:
+def _mark(connection: Connection, missing: list[int]) -> None:
     outbox.mark_unsent(connection, missing)
 
 
@@ -63,7 +63,7 @@ def _not_sent_yet(engine: Engine, stream: str) -> tuple[int, set[int]]:
     mine = OUTBOX.c.stream == stream
     with reading(engine) as connection:
         last = connection.scalar(select(func.max(OUTBOX.c.position)).where(mine)) or 0
-        return last, set(connection.scalars(select(OUTBOX.c.position).where(mine, OUTBOX.c.sent_at.is_(None))))
+        return last, set(connection.scalars(select(UNSENT.c.position)))
 
 
 async def _kept_since(nc: Client, stream: str) -> datetime:
@@ -72,9 +72,9 @@ async def _kept_since(nc: Client, stream: str) -> datetime:
     return clock.now() - max_age if max_age else datetime.min.replace(tzinfo=UTC)
 
 
-def _sent_rows(engine: Engine, stream: str, kept_since: datetime, after: int) -> list[tuple[int, str]]:
-    sent = (OUTBOX.c.stream == stream, OUTBOX.c.sent_at > kept_since, OUTBOX.c.position > after)
-    statement = select(OUTBOX.c.position, OUTBOX.c.id).where(*sent).order_by(OUTBOX.c.position).limit(READ_AT_ONCE)
+def _rows(engine: Engine, stream: str, kept_since: datetime, after: int) -> list[tuple[int, str]]:
+    mine = (OUTBOX.c.stream == stream, OUTBOX.c.recorded_at > kept_since, OUTBOX.c.position > after)
+    statement = select(OUTBOX.c.position, OUTBOX.c.id).where(*mine).order_by(OUTBOX.c.position).limit(READ_AT_ONCE)
     with reading(engine) as connection:
         return [(row.position, row.id) for row in connection.execute(statement)]
 

@@ -13,12 +13,12 @@ from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from itertools import groupby
-from typing import Any
+from operator import attrgetter
 
 import structlog
 import uuid_utils
 from nats import errors
-from sqlalchemy import Column, Connection, Engine, Row, Table, or_, update
+from sqlalchemy import Column, Connection, Engine, Table, or_, update
 from sqlalchemy.exc import DBAPIError
 
 from shared import clock, outbox
@@ -26,6 +26,7 @@ from shared.broker import Connection as Nats
 from shared.contracts.cloudevent import STRUCTURED
 from shared.database import LOOP, Key, Moment, reading, trouble_behind, upsert
 from shared.loop import SILENT_AFTER, Loop
+from shared.outbox import Unsent
 from shared.testing.fault_points import fault_point
 
 BATCH_SIZE = 500
@@ -184,13 +185,13 @@ class Relay:
             raise NotConfirmed("not connected to NATS")  # the client would keep it, and send it a second time
         marking = list(self._marking)  # before the look: a mark that is committed meanwhile is not in what we see
         rows = await asyncio.get_running_loop().run_in_executor(self._reader, self._unsent, marking)
-        for stream, run in groupby(rows, key=lambda row: row.stream):
+        for stream, run in groupby(rows, key=attrgetter("stream")):
             batch = list(run)
             await self._publish(stream, batch)
             self._mark([row.position for row in batch])
         return bool(rows)
 
-    def _unsent(self, being_marked: Sequence[int]) -> Sequence[Row[Any, Any, Any, Any, Any]]:
+    def _unsent(self, being_marked: Sequence[int]) -> list[Unsent]:
         with reading(self._engine) as connection:
             return outbox.unsent(connection, self._batch_size, being_marked)
 
@@ -211,12 +212,12 @@ class Relay:
                 self._much_to_mark.clear()
             positions = list(self._marking)
             fault_point("before-mark-sent")
-            await self._loop.call(partial(outbox.mark_sent, positions=positions, at=clock.now()))
+            await self._loop.call(partial(outbox.mark_sent, positions=positions))
             for position in positions:
                 del self._marking[position]
             fault_point("after-mark-sent")
 
-    async def _publish(self, stream: str, batch: Sequence[Row[Any, Any, Any, Any, Any]]) -> None:
+    async def _publish(self, stream: str, batch: Sequence[Unsent]) -> None:
         try:
             if len(batch) == 1:
                 await self._publish_one(stream, batch[0])
@@ -230,10 +231,10 @@ class Relay:
             for row in batch:
                 await self._publish_one(stream, row)
 
-    async def _publish_one(self, stream: str, row: Row[Any, Any, Any, Any, Any]) -> None:
+    async def _publish_one(self, stream: str, row: Unsent) -> None:
         await self._confirmed(stream, row, {})
 
-    async def _publish_atomically(self, stream: str, batch: Sequence[Row[Any, Any, Any, Any, Any]]) -> None:
+    async def _publish_atomically(self, stream: str, batch: Sequence[Unsent]) -> None:
         """JetStream atomic batch (ADR-50): all of it becomes visible with the last message, or none."""
         batch_id = str(uuid_utils.uuid7())
         parts = [
@@ -249,7 +250,7 @@ class Relay:
         await self._confirmed(stream, batch[-1], last)
         fault_point("after-batch-commit")
 
-    async def _confirmed(self, stream: str, row: Row[Any, Any, Any, Any, Any], headers: dict[str, str]) -> None:
+    async def _confirmed(self, stream: str, row: Unsent, headers: dict[str, str]) -> None:
         fault_point("before-puback")
         self._asked_at = time.monotonic()
         answer = await self._nc.ask_server(
@@ -266,7 +267,7 @@ class Relay:
             raise NotConfirmed(f"{stream}: {error.get('description')} ({row.subject})", error.get("err_code"))
 
 
-def _headers(row: Row[Any, Any, Any, Any, Any], more: dict[str, str]) -> dict[str, str]:
+def _headers(row: Unsent, more: dict[str, str]) -> dict[str, str]:
     return {"content-type": STRUCTURED, "Nats-Msg-Id": row.id, **more}
 
 

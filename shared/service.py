@@ -377,10 +377,10 @@ class Process:
         """Forgets what nobody can ask for any more, a little at a time."""
         while True:
             handled_before = clock.now() - timedelta(days=self._settings.inbox_retention_days)
-            sent_before = clock.now() - timedelta(days=self._settings.outbox_retention_days)
+            recorded_before = clock.now() - timedelta(days=self._settings.outbox_retention_days)
             for forget in (
                 partial(inbox.prune, handled_before=handled_before, limit=PRUNED_AT_ONCE),
-                partial(outbox.prune, sent_before=sent_before, limit=PRUNED_AT_ONCE),
+                partial(outbox.prune, recorded_before=recorded_before, limit=PRUNED_AT_ONCE),
             ):
                 while await self._loop.call(forget):
                     continue

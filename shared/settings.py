@@ -29,7 +29,7 @@ class Settings(BaseSettings):
     )
     batch_size: int = Field(default=500, ge=1, le=1000, description="messages in one transaction at most")
     outbox_retention_days: int = Field(
-        default=90, ge=1, description="days a published event stays in the store, to rebuild a stream from"
+        default=90, ge=1, description="days from its recording that a published event stays, to rebuild a stream"
     )
     inbox_retention_days: int = Field(
         default=INBOUND_MAX_AGE.days + 5,

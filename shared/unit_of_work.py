@@ -426,5 +426,5 @@ class Work:
             raise ValueError(f"{message.wire.type} has {len(payload)} bytes; a stream takes {MAX_MESSAGE_BYTES}")
         self.changes.messages.append(
             {"id": event_id, "stream": stream, "subject": subject, "aggregate": key, "sequence": sequence,
-             "payload": payload, "recorded_at": self.now, "sent_at": None}
+             "payload": payload, "recorded_at": self.now}
         )  # fmt: skip

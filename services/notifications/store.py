@@ -37,7 +37,7 @@ from services.notifications.domain.routing import ROLE_OF, Audience, Bond, Relat
 from services.notifications.domain.subscriber import Subscriber, Subscription
 from shared.contracts.notifications import Standing, Topic
 from shared.identity import DELIVERIES
-from shared.outbox import OUTBOX
+from shared.outbox import OUTBOX, UNSENT
 from shared.unit_of_work import Aggregate, Reader, Work
 
 SUBSCRIBERS = Aggregate(
@@ -200,19 +200,16 @@ def deliveries(
 ) -> Sequence[Row[Any]]:
     """Lines of the delivery log, the latest first; ``after`` is the announcement and subscriber of the last line seen.
 
-    ``waiting`` says that the message is still in the outbox: a row that is gone from there was sent long ago.
+    ``waiting`` says that the message has not been sent yet: a row that is gone from the outbox was sent long ago.
     """
     told, said = tables.tellings.c, tables.announcements.c
-    unsent = and_(
-        OUTBOX.c.stream == DELIVERIES,
-        OUTBOX.c.aggregate == told.key,
-        OUTBOX.c.sequence == told.position,
-        OUTBOX.c.sent_at.is_(None),
-    )
+    message = and_(OUTBOX.c.stream == DELIVERIES, OUTBOX.c.aggregate == told.key, OUTBOX.c.sequence == told.position)
+    waiting = UNSENT.c.position.label("waiting")
     statement = (
-        select(tables.announcements, told.key, told.position, told.channel, told.why, OUTBOX.c.id.label("waiting"))
+        select(tables.announcements, told.key, told.position, told.channel, told.why, waiting)
         .join_from(tables.tellings, tables.announcements, told.owner == said.id)
-        .outerjoin(OUTBOX, unsent)
+        .outerjoin(OUTBOX, message)
+        .outerjoin(UNSENT, UNSENT.c.position == OUTBOX.c.position)
         .order_by(told.owner.desc(), told.key)
         .limit(limit)
     )

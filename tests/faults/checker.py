@@ -27,7 +27,7 @@ from shared.dead_letters import DEAD_LETTERS
 from shared.identity import DELIVERIES, SERVICES
 from shared.inbox import PARKED
 from shared.loop import INBOUND_REFUSED_STREAM
-from shared.outbox import OUTBOX
+from shared.outbox import OUTBOX, UNSENT
 from shared.streams import DUPLICATE_WINDOW, event_stream
 from shared.unit_of_work import Aggregate, load
 from tests.faults.ledger import Ledger
@@ -128,10 +128,11 @@ def _facts(stack: Stack, ledger: Ledger, streams: dict[str, list[Stored]]) -> Fa
     facts = Facts(ledger, [], streams, {}, {}, {}, [])
     for service, engine in stack.engines.items():
         with reading(engine) as connection:
+            unsent = set(connection.scalars(select(UNSENT.c.position)))
             for row in connection.execute(select(OUTBOX).order_by(OUTBOX.c.position)):
                 event = json.loads(row.payload)
                 facts.sent.append(
-                    Sent(service, row.stream, row.id, row.aggregate, row.sequence, row.sent_at is not None,
+                    Sent(service, row.stream, row.id, row.aggregate, row.sequence, row.position not in unsent,
                          row.payload, event["type"], event["causationid"], event["data"])
                 )  # fmt: skip
             facts.states[service] = {
@@ -454,13 +455,16 @@ def everybody_is_told_each_thing_once(facts: Facts) -> Iterator[str]:
 
 
 def dead_letters_are_those_that_were_planted(facts: Facts) -> Iterator[str]:
-    """Each broken event lies once with each follower that would have handled it; nothing else does, or waits."""
+    """Each broken event lies once with each follower that would have handled it, and each message that membership's
+    store will not have with membership; nothing else does, or waits."""
     for service, follower in PLATFORM.items():
         planted = Counter(
             f"event /concord/membership {id_}"
             for id_, contract in facts.ledger.poison.items()
             if contract.wire.type in follower.surface.events
         )
+        if not follower.follows:
+            planted.update(facts.ledger.unstorable)
         yield from _differences(f"{service}'s dead letters", Counter(facts.letters[service]), planted)
         if facts.parked[service]:
             yield f"{service} has {facts.parked[service]} events that wait for one before them"

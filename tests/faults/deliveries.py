@@ -28,7 +28,7 @@ from shared.dead_letters import DEAD_LETTERS
 from shared.identity import SERVICES
 from shared.inbox import PARKED
 from shared.loop import Loop
-from shared.outbox import OUTBOX
+from shared.outbox import OUTBOX, UNSENT
 from shared.streams import DUPLICATE_WINDOW, event_stream
 from shared.surface import Received, Surface
 from shared.testing import specimen
@@ -100,7 +100,7 @@ async def _ask_again(platform: UnderLoad, asked: Asked) -> None:
 
 
 async def _publish_again(platform: UnderLoad, service: str, how: str | None) -> int:
-    mine = (OUTBOX.c.stream == event_stream(service), OUTBOX.c.sent_at.is_not(None))
+    mine = (OUTBOX.c.stream == event_stream(service), OUTBOX.c.position.not_in(select(UNSENT.c.position)))
     with reading(platform.stack.engines[service]) as connection:
         rows = list(connection.execute(select(OUTBOX.c.id, OUTBOX.c.subject, OUTBOX.c.payload).where(*mine)))
     platform.random.shuffle(rows)

@@ -41,6 +41,8 @@ class Mutation:
     """What it says then."""
 
 
+_LATER = "outbox.LATER.extend(agreed.messages)"
+
 MUTATIONS = (
     Mutation(
         "the inbox: a repeated message is not recognised",
@@ -54,7 +56,8 @@ MUTATIONS = (
     Mutation(
         "the outbox: events are recorded after the commit and not with it",
         (
-            ("shared/outbox.py", "    insert(connection, OUTBOX, rows)\n", "    LATER.extend(rows)\n\n\nLATER = []\n"),
+            ("shared/outbox.py", "def record(", "LATER = []\n\n\ndef record("),
+            ("shared/unit_of_work.py", "outbox.record(self.connection, agreed.messages)", _LATER),
             (
                 "shared/loop.py",
                 '        fault_point("after-commit")\n',
@@ -62,7 +65,7 @@ MUTATIONS = (
                 "        from shared import outbox\n\n"
                 "        with writing(self._engine) as connection:\n"
                 "            while outbox.LATER:\n"
-                "                connection.execute(outbox.OUTBOX.insert(), [outbox.LATER.pop(0)])\n",
+                "                outbox.record(connection, [outbox.LATER.pop(0)])\n",
             ),
         ),
         KILLS,

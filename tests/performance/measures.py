@@ -364,9 +364,7 @@ async def drain(directory: Path, backend: Backend, count: int) -> Figures:
         engine.dispose()
         stage.start_service("membership", "tests.performance.pipeline.run", "membership", CONCORD_LOG_LEVEL="info")
         stage.until_ready("membership")
-        await stage.until(
-            lambda: stage.ask("membership", "SELECT count(*) FROM outbox WHERE sent_at IS NULL") == 0, PATIENCE
-        )
+        await stage.until(lambda: stage.ask("membership", "SELECT count(*) FROM unsent") == 0, PATIENCE)
         return _pace(await stage.stream(EVENTS), count)
 
 
@@ -382,8 +380,7 @@ def _fill(engine: Engine, count: int) -> None:
             message = payload(account)
             rows.append(
                 {"id": json.loads(message)["id"], "stream": EVENTS, "subject": subject_of(PaidIn, account),
-                 "aggregate": account, "sequence": sequences[account], "payload": message, "recorded_at": now,
-                 "sent_at": None}
+                 "aggregate": account, "sequence": sequences[account], "payload": message, "recorded_at": now}
             )  # fmt: skip
         with writing(engine) as connection:
             outbox.record(connection, rows)

@@ -48,8 +48,7 @@ def record(store: Engine, count: int, **more: object) -> list[dict[str, Any]]:
     group = str(uuid_utils.uuid7())
     rows = [
         {"id": str(uuid_utils.uuid7()), "stream": STREAM, "subject": subject_of(NetworkRegistered, group),
-         "aggregate": group, "sequence": sequence, "payload": b"{}", "recorded_at": clock.now(), "sent_at": None,
-         **more}
+         "aggregate": group, "sequence": sequence, "payload": b"{}", "recorded_at": clock.now(), **more}
         for sequence in range(1, count + 1)
     ]  # fmt: skip
     with writing(store) as connection:
@@ -166,8 +165,10 @@ async def test_reconcile_sends_again_what_a_stream_lost_and_not_what_it_let_go_o
     store: Engine, loop: Loop, tmp_path: Path
 ) -> None:
     of_deliveries = {"stream": "DELIVERIES", "subject": "notifications.v1.delivery.kim.meetings"}
-    record(store, 3, **of_deliveries, sent_at=clock.now() - timedelta(days=31))
-    lost = record(store, 2, **of_deliveries, sent_at=clock.now() - timedelta(days=29))
+    record(store, 3, **of_deliveries, recorded_at=clock.now() - timedelta(days=31))
+    lost = record(store, 2, **of_deliveries, recorded_at=clock.now() - timedelta(days=29))
+    with writing(store) as connection:
+        outbox.mark_sent(connection, [row.position for row in outbox.unsent(connection, 9)])
     async with NatsServer(tmp_path) as server:
         nc = await server.connect("notifications")
         await reconcile(nc, platform_streams(), [])
