@@ -11,15 +11,17 @@ import json
 import re
 import sysconfig
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import structlog
 from nats import errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
 
 from shared.identity import inbox_prefix
+from shared.incoming import Incoming
 
 SERVER_BINARY = Path(sysconfig.get_path("scripts")) / "nats-server"
 """The NATS server that is installed with the project, for the local stack and the tests."""
@@ -75,6 +77,7 @@ class Connection(Client):
 
     def __init__(self, principal: str) -> None:
         super().__init__()
+        self._ps = self._incoming = Incoming(self, self._parse_header_lines)
         self.principal = principal
         self.lost = asyncio.Event()
         self._trouble: str | None = None  # what was last said about reaching the server
@@ -133,6 +136,21 @@ class Connection(Client):
         """
         await self._flush_pending(force_flush=True)
         await super().flush(timeout)
+
+    async def subscribe_directly(self, subject: str, deliver: Callable[[Msg], None]) -> Subscription:
+        """A subscription for bulk: ``deliver`` is called as a message is read, so it must be quick."""
+
+        async def seldom(message: Msg) -> None:  # what the server itself has to say, and what the client hands on
+            deliver(message)
+
+        subscription = await self.subscribe(subject, cb=seldom, pending_msgs_limit=-1)
+        self._incoming.direct[subscription._id] = deliver
+        return subscription
+
+    def _remove_sub(self, sid: int, max_msgs: int = 0) -> None:
+        super()._remove_sub(sid, max_msgs)
+        if sid not in self._subs:
+            self._incoming.direct.pop(sid, None)
 
     async def publish_all(self, messages: Iterable[tuple[str, Mapping[str, str], bytes]]) -> None:
         """Publishes many messages (subject, headers, payload) in their order.

@@ -106,19 +106,20 @@ class Consumer:
         self._inbox = self._nc.new_inbox()
         self._wanted = 0
         self._heard = asyncio.get_running_loop().time()
-        self._subscription = await self._nc.subscribe(self._inbox, cb=self._arrived, pending_msgs_limit=-1)
+        self._subscription = await self._nc.subscribe_directly(self._inbox, self._arrived)
 
     async def _request(self, count: int) -> None:
         wish = {"batch": count, "expires": int(EXPIRES * 1e9)}
         self._wanted += count
         await self._nc.publish(f"$JS.API.CONSUMER.MSG.NEXT.{self._name}", json.dumps(wish).encode(), reply=self._inbox)
 
-    async def _arrived(self, message: Msg) -> None:
+    def _arrived(self, message: Msg) -> None:
         self._heard = asyncio.get_running_loop().time()
-        headers = message.headers
-        if headers and (status := headers.get("Status")) and not message.reply.startswith("$JS.ACK"):
-            self._told(status, headers)
-            return
+        if not message.reply.startswith("$JS.ACK"):
+            headers = message.headers or {}
+            if status := headers.get("Status"):
+                self._told(status, headers)
+                return
         self._wanted -= 1
         if self._wanted in (MOST_ASKED // 2, 0):
             self._change.set()

@@ -407,7 +407,7 @@ async def _cancel(parts: list[asyncio.Task[Any]]) -> None:
 
 
 def _received(message: Msg) -> Received:
-    return Received(message.subject, message.headers or {}, message.data)
+    return Received(message.subject, {} if message.headers is None else message.headers, message.data)
 
 
 def _refused(refusal: Refusal) -> Reply:

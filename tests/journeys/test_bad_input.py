@@ -33,7 +33,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 CONCORD = Path(sys.executable).parent / "concord"
 PATIENCE = 20.0
 MEGABYTE = 1_000_000
-REMEMBERED = ("inbox", "outbox", "sqlite_sequence", "counters", "leases")
+REMEMBERED = ("inbox", "outbox", "unsent", "sqlite_sequence", "counters", "leases")
 """Tables of the loop that may say that a message was seen and its publisher told; everything else is an effect."""
 
 DATA: dict[type[Message], dict[str, Any]] = {
