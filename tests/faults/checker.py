@@ -26,9 +26,9 @@ from shared.database import reading
 from shared.dead_letters import DEAD_LETTERS
 from shared.identity import DELIVERIES, SERVICES
 from shared.inbox import PARKED
-from shared.loop import INBOUND_REFUSED_STREAM
 from shared.outbox import OUTBOX, UNSENT
 from shared.streams import DUPLICATE_WINDOW, event_stream
+from shared.transaction import INBOUND_REFUSED_STREAM
 from shared.unit_of_work import Aggregate, load
 from tests.faults.ledger import Ledger
 from tests.faults.load import WITNESS

@@ -47,7 +47,7 @@ MUTATIONS = (
     Mutation(
         "the inbox: a repeated message is not recognised",
         (
-            ("shared/loop.py", "self._seen.get(arrival.key)) is not None", 'self._seen.get("")) is not None'),
+            ("shared/transaction.py", "self._seen.get(arrival.key)) is not None", 'self._seen.get("")) is not None'),
             ("shared/inbox.py", "    insert(connection, INBOX, rows)", "    upsert(connection, INBOX, rows)"),
         ),
         DUPLICATES,
@@ -62,7 +62,8 @@ MUTATIONS = (
                 "shared/loop.py",
                 '        fault_point("after-commit")\n',
                 '        fault_point("after-commit")\n'
-                "        from shared import outbox\n\n"
+                "        from shared import outbox\n"
+                "        from shared.database import writing\n\n"
                 "        with writing(self._engine) as connection:\n"
                 "            while outbox.LATER:\n"
                 "                outbox.record(connection, [outbox.LATER.pop(0)])\n",
@@ -75,7 +76,7 @@ MUTATIONS = (
         "the sequence: events are handled in the order in which they come",
         (
             (
-                "shared/loop.py",
+                "shared/transaction.py",
                 "        if sequence > last + 1:\n"
                 "            self._early[key, sequence] = arrival\n"
                 "        elif sequence == last + 1:\n",
@@ -87,7 +88,7 @@ MUTATIONS = (
     ),
     Mutation(
         "dead letters: a message is given up without being kept",
-        (("shared/loop.py", "    letter = dead_letters.keep(\n", '    letter = (lambda _, row: row["id"])(\n'),),
+        (("shared/transaction.py", "    letter = dead_letters.keep(\n", '    letter = (lambda _, row: row["id"])(\n'),),
         POISON,
         "dead letters, ",
     ),

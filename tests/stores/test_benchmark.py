@@ -46,11 +46,11 @@ from shared.contracts.benchmark import (
 from shared.contracts.membership import OrganisationRegistered, OrganisationType, Region
 from shared.contracts.message import Command, Event, Query, subject_of
 from shared.database import reading, writing
-from shared.loop import Transaction
 from shared.migration import upgrade
 from shared.outbox import OUTBOX
 from shared.surface import Arrival, Received
 from shared.tasks import TASKS, TaskOutcome, run_in_process
+from shared.transaction import Transaction
 from shared.unit_of_work import Reader
 
 MEASURES = (

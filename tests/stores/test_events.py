@@ -38,12 +38,12 @@ from shared.contracts.events import (
 from shared.contracts.membership import Office, Region, nation_of
 from shared.contracts.message import Command, Event, Message, Query, subject_of
 from shared.database import reading, writing
-from shared.loop import Transaction
 from shared.migration import upgrade
 from shared.outbox import OUTBOX
 from shared.refusal import Refusal
 from shared.surface import Arrival, Received
 from shared.tasks import TASKS, TaskOutcome
+from shared.transaction import Transaction
 from shared.unit_of_work import Reader
 
 TOWNS: dict[str, tuple[Region, float, float]] = {

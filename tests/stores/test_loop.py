@@ -18,11 +18,12 @@ from shared import clock, dead_letters, inbox, outbox, tasks, timers
 from shared.contracts import cloudevent, platform
 from shared.contracts.message import Message, subject_of
 from shared.database import LOCK_TIMEOUT, LOOP, LOT, reading, trouble_behind, writing
-from shared.loop import Call, Loop, Transaction
+from shared.loop import Loop
 from shared.outbox import OUTBOX
 from shared.surface import Arrival, Received, Surface
 from shared.testing import specimen
 from shared.testing.specimen import Deposit, Mirrored, Salary
+from shared.transaction import Call, Transaction
 from shared.unit_of_work import load
 
 

@@ -51,11 +51,11 @@ from shared.contracts.membership import (
 )
 from shared.contracts.message import Command, Query, subject_of
 from shared.database import reading, writing
-from shared.loop import Transaction
 from shared.migration import upgrade
 from shared.outbox import OUTBOX
 from shared.surface import Arrival, Received
 from shared.timers import TIMERS
+from shared.transaction import Transaction
 from shared.unit_of_work import Reader
 
 

@@ -25,12 +25,12 @@ from shared.contracts.notifications import (
 )
 from shared.database import reading, writing
 from shared.identity import DELIVERIES
-from shared.loop import Transaction
 from shared.migration import upgrade
 from shared.outbox import OUTBOX, UNSENT
 from shared.refusal import Refusal
 from shared.surface import Arrival, Received
 from shared.timers import TIMERS
+from shared.transaction import Transaction
 from shared.unit_of_work import Reader
 
 

@@ -1,0 +1,414 @@
+"""One transaction of the loop: decides on each message, writes for all of them. On the writer thread, nothing else.
+
+``Transaction`` sees to it that no message can keep the others from being written; ``Together`` handles a set of them.
+"""
+
+import asyncio
+import json
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import structlog
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
+
+from shared import clock, dead_letters, inbox, tasks, timers
+from shared.contracts.cloudevent import Envelope
+from shared.contracts.message import subject_of
+from shared.contracts.platform import DiscardDeadLetter, Done, Failure, InboundRefused, ReplayDeadLetter, Reply
+from shared.database import trouble_behind
+from shared.refusal import Refusal
+from shared.surface import Arrival, Received, Surface
+from shared.testing.fault_points import fault_point
+from shared.timers import Timer
+from shared.unit_of_work import Batch, NotWritten, Work, new_id
+
+INBOUND_REFUSED_STREAM = "INBOUND-REFUSED"
+
+log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class Call:
+    """A function of the engine's own that wants a place in the next transaction: marking as sent, claiming, pruning."""
+
+    function: Callable[[Connection], Any]
+    future: asyncio.Future[Any]
+    outcome: Any = None
+    error: Exception | None = None
+
+
+@dataclass(slots=True)
+class Turn:
+    """What one transaction is about."""
+
+    arrivals: Sequence[Arrival]
+    calls: Sequence[Call]
+    look_at_timers: bool
+
+
+@dataclass(slots=True)
+class Committed:
+    """What a transaction left behind, for the event loop's thread to act on."""
+
+    replies: list[bytes | None] = field(default_factory=list)
+    messages: bool = False
+    tasks: bool = False
+    timers: bool = False
+    """Whether timers were looked at or written; only then ``timers_due_at`` says when the next one is due."""
+    timers_due_at: datetime | None = None
+
+
+class Transaction:
+    """One database transaction of the loop: decides on each message, writes for all of them."""
+
+    def __init__(self, connection: Connection, surface: Surface, batch_size: int) -> None:
+        self._connection = connection
+        self._surface = surface
+        self._batch_size = batch_size
+        self._now = clock.now()
+        self._committed = Committed()
+        self._moved: set[str] = set()
+
+    def run(self, arrivals: Sequence[Arrival], calls: Sequence[Call], *, look_at_timers: bool = True) -> Committed:
+        """Handles everything; the replies stand in the order of the arrivals."""
+        self._committed.timers = look_at_timers
+        due = timers.take_due(self._connection, self._now, self._batch_size) if look_at_timers else []
+        mine = [self._surface.read(_timer_received(timer)) for timer in due]
+        self._committed.replies = self._carry_out([*mine, *arrivals])[len(mine) :]
+        while in_turn := self._next_in_turn():
+            self._carry_out(in_turn)
+        for call in calls:
+            self._run_call(call)
+        if self._committed.timers:
+            self._committed.timers_due_at = timers.next_due(self._connection)
+        return self._committed
+
+    def _carry_out(self, arrivals: Sequence[Arrival], *, again: bool = False) -> list[bytes | None]:
+        """All together; where that cannot be written, in halves, until the message that cannot be stands alone.
+
+        Alone it is tried once more, and then it is a dead letter.
+        """
+        if not arrivals:
+            return []
+        together = Together(self._connection, self._surface, self._now)
+        try:
+            with self._connection.begin_nested():
+                replies = together.run(arrivals)
+        except Exception as error:
+            if trouble_behind(error):
+                raise
+            refused = error
+        else:
+            self._moved |= together.moved.keys()
+            self._committed.messages |= together.batch.wrote_messages
+            self._committed.tasks |= together.batch.wrote_tasks
+            self._committed.timers |= together.batch.wrote_timers
+            return replies
+        if len(arrivals) > 1:
+            half = len(arrivals) // 2
+            return self._carry_out(arrivals[:half]) + self._carry_out(arrivals[half:])
+        if not again:  # what it collided with may be another replica's, and to be seen by now
+            return self._carry_out(arrivals, again=True)
+        return [_bury(self._connection, arrivals[0], refused, self._now)]
+
+    def _next_in_turn(self) -> list[Arrival]:
+        """Parked events behind those that have just been handled."""
+        moved, self._moved = self._moved, set()
+        rows = inbox.next_in_turn(self._connection, moved, self._batch_size)
+        if len(rows) == self._batch_size:
+            self._moved = moved  # there may be more of them
+        return [self._surface.read(Received(row.subject, row.headers, row.payload)) for row in rows]
+
+    def _run_call(self, call: Call) -> None:
+        call.outcome = call.error = None
+        try:
+            with self._connection.begin_nested():
+                call.outcome = call.function(self._connection)
+        except Exception as error:
+            if trouble_behind(error):
+                raise
+            call.error = error
+
+
+class Together:
+    """Messages handled as one set: what they need is loaded at once, what they decide is written at once."""
+
+    def __init__(self, connection: Connection, surface: Surface, now: datetime) -> None:
+        self._connection = connection
+        self._surface = surface
+        self._now = now
+        self.batch = Batch(connection, now, surface.service)
+        self.moved: dict[str, int] = {}
+        self._cursors: dict[str, int] = {}
+        self._early: dict[tuple[str, int], Arrival] = {}
+        self._seen: dict[str, tuple[bytes, bytes | None]] = {}
+        self._remembered: list[dict[str, Any]] = []
+        self._open_tasks: set[str] = set()
+
+    def run(self, arrivals: Sequence[Arrival]) -> list[bytes | None]:
+        """Handles and writes; the replies stand in the order of the arrivals."""
+        self._look_up(arrivals)
+        fault_point("before-effect")
+        replies: list[bytes | None] = [None] * len(arrivals)
+        failed = self._try(list(enumerate(arrivals)), replies)
+        dead = self._try([(index, arrival) for index, arrival, _ in failed], replies)  # once more; then it is dead
+        fault_point("after-effect")
+        self._write(arrivals)
+        for index, arrival, error in dead:
+            replies[index] = _bury(self._connection, arrival, error, self._now)
+        return replies
+
+    def _try(
+        self, arrivals: Sequence[tuple[int, Arrival]], replies: list[bytes | None]
+    ) -> list[tuple[int, Arrival, Exception]]:
+        """Handles each on its own; those that failed, with the reason."""
+        failed = []
+        for index, arrival in arrivals:
+            try:
+                replies[index] = self._handle(arrival)
+            except (DBAPIError, NotWritten):
+                raise  # the transaction's affair, and perhaps another message's
+            except Exception as error:
+                failed.append((index, arrival, error))
+        return failed
+
+    def _look_up(self, arrivals: Sequence[Arrival]) -> None:
+        self._seen = inbox.handled(self._connection, {a.key for a in arrivals if a.kind in ("command", "inbound")})
+        self._cursors = inbox.cursors(
+            self._connection, {a.cursor for a in arrivals if a.kind == "event" and a.envelope}
+        )
+        self._open_tasks = tasks.still_open(self._connection, [a.message.task for a in arrivals if a.kind == "task"])
+        self.batch.prefetch(
+            place
+            for arrival in arrivals
+            if arrival.handler is not None and arrival.problem is None
+            for place in arrival.handler.loads(arrival.message)
+        )
+
+    # ---- one message ---------------------------------------------------------------------------------------------
+
+    def _handle(self, arrival: Arrival) -> bytes | None:
+        match arrival.kind:
+            case "command" | "inbound":
+                return self._handle_once(arrival)
+            case "event":
+                self._handle_in_order(arrival)
+            case "timer":
+                self._run_handler(arrival)
+            case "task" if arrival.message.task in self._open_tasks:
+                self._run_handler(arrival)
+                self._open_tasks.discard(arrival.message.task)
+        return None
+
+    def _handle_once(self, arrival: Arrival) -> bytes | None:
+        """A command or an inbound message: the first time it is handled, ever after it gets the first reply."""
+        if (seen := self._seen.get(arrival.key)) is not None:
+            digest, reply = seen
+            if arrival.kind == "command" and digest != arrival.digest:
+                return reply_to(_id_used_before(arrival))
+            return reply
+        if isinstance(arrival.problem, Refusal):
+            result: Done | Refusal | Failure = arrival.problem
+        elif isinstance(arrival.message, ReplayDeadLetter | DiscardDeadLetter):
+            result = self._look_after_letter(arrival)
+        else:
+            result = self._run_handler(arrival)
+        if isinstance(result, Refusal):
+            arrival.refusal = result
+            if arrival.kind == "inbound":
+                self._tell_publisher(arrival, result)
+        reply = reply_to(result) if arrival.kind == "command" else None
+        if not isinstance(result, Failure):
+            self._seen[arrival.key] = (arrival.digest, reply)
+            self._remembered.append(
+                {"key": arrival.key, "digest": arrival.digest, "reply": reply, "handled_at": self._now}
+            )
+        return reply
+
+    def _handle_in_order(self, arrival: Arrival) -> None:
+        """An event: handled in its turn, passed over if it had its turn, parked if it comes too early."""
+        if arrival.envelope is None:
+            raise _as_exception(arrival)
+        key, sequence = arrival.cursor, arrival.sequence
+        if key not in self._cursors:  # of a dead letter that is replayed
+            self._cursors |= inbox.cursors(self._connection, [key])
+        last = self._cursors[key]
+        if sequence > last + 1:
+            self._early[key, sequence] = arrival
+        elif sequence == last + 1:
+            if arrival.handler is not None or arrival.problem is not None:
+                self._run_handler(arrival)
+            self._cursors[key] = self.moved[key] = sequence
+
+    def _run_handler(self, arrival: Arrival) -> Any:
+        if arrival.problem is not None or arrival.handler is None or arrival.envelope is None:
+            raise _as_exception(arrival)
+        work = Work(self.batch, arrival.envelope, arrival.principal)
+        result = arrival.handler.run(arrival.message, work)
+        if not isinstance(result, Refusal):
+            self.batch.agree(work.changes)
+        elif arrival.kind not in ("command", "inbound"):  # nobody is there to be answered
+            arrival.refusal = result
+            log.info("a rule refused what was due", kind=arrival.kind, name=arrival.name, code=result.code)
+        return result
+
+    def _tell_publisher(self, arrival: Arrival, refusal: Refusal) -> None:
+        envelope = arrival.envelope or Envelope(arrival.key, "", "", None, None, None, None, None, None, {})
+        known = arrival.envelope.id if arrival.envelope else refusal.data.get("id")
+        notice = InboundRefused(publisher=arrival.principal, name=arrival.name, message=known, refusal=refusal)
+        work = Work(self.batch, envelope, arrival.principal)
+        work.announce(INBOUND_REFUSED_STREAM, subject_of(InboundRefused, arrival.principal), arrival.principal, notice)
+        self.batch.agree(work.changes)
+
+    # ---- dead letters --------------------------------------------------------------------------------------------
+
+    def _look_after_letter(self, arrival: Arrival) -> Done | Refusal | Failure:
+        letter = dead_letters.find(self._connection, arrival.message.letter, lock=True)
+        if letter is None:
+            return Refusal(
+                code="unknown-dead-letter",
+                sentence=f"{self._surface.service} holds no dead letter {arrival.message.letter}; "
+                "list them to see which it holds.",
+                field="letter",
+            )
+        again = self._surface.read(Received(letter.subject, letter.headers, letter.payload))
+        again.key = letter.message
+        if isinstance(arrival.message, DiscardDeadLetter):
+            if again.kind == "event":
+                self._pass_over(again)
+        elif failure := self._replay(again, letter.id):
+            return failure
+        log.info("a dead letter was let go", letter=letter.id, by=arrival.principal, command=arrival.name)
+        dead_letters.let_go(self._connection, letter.id)
+        return _refused_now(again.refusal, letter.id) if again.refusal else Done(id=letter.id)
+
+    def _replay(self, arrival: Arrival, letter: str) -> Failure | None:
+        if arrival.kind in ("command", "inbound"):
+            self._seen |= inbox.handled(self._connection, [arrival.key])
+        elif arrival.kind == "task":
+            self._open_tasks.add(arrival.message.task)
+        try:
+            self._handle(arrival)
+        except (DBAPIError, NotWritten):
+            raise
+        except Exception as error:
+            return _failed_again(error, letter)
+        return None
+
+    def _pass_over(self, given_up: Arrival) -> None:
+        """Gives up an event: what waited behind it goes on, or, where nothing does yet, the next one will."""
+        service, _, _, _, aggregate = given_up.received.subject.split(".")
+        key = inbox.cursor_key(service, aggregate)
+        if key not in self._cursors:
+            self._cursors |= inbox.cursors(self._connection, [key])
+        in_turn = self._cursors[key] + 1
+        if given_up.envelope is not None and given_up.sequence != in_turn:
+            return  # it was handled after all, or is not the one that is waited for
+        if given_up.envelope is None and (first := inbox.first_parked(self._connection, key)) is not None:
+            in_turn = first - 1  # it does not say which it was, but those behind it do
+        self._cursors[key] = self.moved[key] = in_turn
+
+    # ---- writing -------------------------------------------------------------------------------------------------
+
+    def _write(self, arrivals: Sequence[Arrival]) -> None:
+        self.batch.flush()
+        inbox.remember(self._connection, self._remembered)
+        inbox.advance(self._connection, self.moved)
+        inbox.park(
+            self._connection,
+            [
+                {"key": key, "sequence": sequence, "subject": a.received.subject, "headers": dict(a.received.headers),
+                 "payload": a.received.payload, "parked_at": self._now}
+                for (key, sequence), a in self._early.items()
+                if sequence > self._cursors[key]  # it may have come once more, in its turn
+            ],
+        )  # fmt: skip
+        tasks.finish(self._connection, [a.message.task for a in arrivals if a.kind == "task"])
+
+
+def _bury(connection: Connection, arrival: Arrival, error: Exception, now: datetime) -> bytes | None:
+    """Keeps a message as a dead letter, and lets go of what would bring it back; the reply to a command."""
+    if isinstance(arrival.message, ReplayDeadLetter | DiscardDeadLetter):
+        return reply_to(_failed_again(error, arrival.message.letter))  # the letter it is about says it all
+    fault_point("before-dead-letter")
+    letter = dead_letters.keep(
+        connection,
+        {"id": new_id(), "message": arrival.key, "kind": arrival.kind, "name": arrival.name,
+         "subject": arrival.received.subject,
+         "headers": {_storable(name): _storable(value) for name, value in arrival.received.headers.items()},
+         "payload": arrival.received.payload, "error": _storable(f"{type(error).__name__}: {error}"[:2000]),
+         "trace": _storable("".join(traceback.format_exception(error))[-20_000:]), "kept_at": now},
+    )  # fmt: skip
+    fault_point("after-dead-letter")
+    if arrival.kind == "event" and arrival.envelope is not None:
+        inbox.unpark(connection, arrival.cursor, arrival.sequence)
+    elif arrival.kind == "task":
+        tasks.finish(connection, [arrival.message.task])
+    # The message itself may be personal, so the log names only what it was and where it lies.
+    log.error(
+        "a message became a dead letter",
+        kind=arrival.kind,
+        name=arrival.name,
+        letter=letter,
+        error=type(error).__name__,
+    )
+    if arrival.kind != "command":
+        return None
+    return reply_to(
+        Failure(
+            sentence=f"{arrival.name} could not be carried out for a technical reason. It is kept as dead letter "
+            f"{letter}, where an operator can see why and replay it; nothing of it was done.",
+            dead_letter=letter,
+        )
+    )
+
+
+def _failed_again(error: Exception, letter: str) -> Failure:
+    return Failure(
+        sentence=f"It failed again: {type(error).__name__}: {error}. The dead letter is kept.", dead_letter=letter
+    )
+
+
+def _refused_now(refusal: Refusal, letter: str) -> Refusal:
+    sentence = f"The dead letter was replayed and is let go; a rule refused what it asks for. {refusal.sentence}"
+    return refusal.model_copy(update={"sentence": sentence, "data": {**refusal.data, "letter": letter}})
+
+
+def _storable(text: str) -> str:
+    """Text as any store takes it: what came from outside must not keep its own dead letter from being written."""
+    return text.replace("\0", "\\0").encode(errors="backslashreplace").decode()
+
+
+def _timer_received(timer: Timer) -> Received:
+    data = {"name": timer.name, "key": timer.key, "due_at": timer.due_at.isoformat(), "data": dict(timer.data)}
+    return Received(f"timer.{timer.name}.{timer.key}", {}, json.dumps(data).encode())
+
+
+def _as_exception(arrival: Arrival) -> Exception:
+    if isinstance(arrival.problem, Exception):
+        return arrival.problem
+    return LookupError(f"nothing handles the {arrival.kind} {arrival.name}")
+
+
+def _id_used_before(arrival: Arrival) -> Refusal:
+    return Refusal(
+        code="id-used-before",
+        sentence=f"A different command with this id was sent before; {arrival.name} was not carried out. "
+        "Use a new id for a new command, and the same id only to repeat the very same one.",
+        field="id",
+    )
+
+
+def reply_to(result: Done | Refusal | Failure) -> bytes:
+    """The reply to a command, as it goes over the wire."""
+    if isinstance(result, Refusal):
+        reply = Reply(outcome="refused", refusal=result)
+    elif isinstance(result, Failure):
+        reply = Reply(outcome="failed", failure=result)
+    else:
+        reply = Reply(outcome="done", done=result)
+    return reply.model_dump_json(exclude_none=True).encode()
