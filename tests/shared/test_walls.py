@@ -79,9 +79,9 @@ BREACHES = [
     ),
     Breach(
         "storeys",
-        "services/benchmark/handlers.py",
+        "services/benchmark/handlers/rounds.py",
         "from services.benchmark import main",
-        "services.benchmark.handlers -> services.benchmark.main",
+        "services.benchmark.handlers.rounds -> services.benchmark.main",
     ),
     Breach("storeys", "services/notifications/helpers.py", "", "- services.notifications.helpers"),
 ]
