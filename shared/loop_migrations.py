@@ -6,6 +6,8 @@ A function that has landed is never edited: stores have been through it.
 import sqlalchemy as sa
 from alembic import op
 
+from shared.database import Key, Moment
+
 
 def keep_unsent_apart() -> None:
     """``unsent`` says what no stream has confirmed yet; it was an empty ``sent_at``, and every mark a row written anew.
@@ -24,3 +26,16 @@ def keep_unsent_apart() -> None:
     ) as batch:
         batch.drop_constraint("outbox_id_key", type_="unique")
         batch.drop_column("sent_at")
+
+
+def keep_history() -> None:
+    """``history`` keeps the events that the outbox lets go of, and both say who caused them."""
+    op.add_column("outbox", sa.Column("principal", Key))
+    op.create_table(
+        "history",
+        sa.Column("aggregate", Key, primary_key=True),
+        sa.Column("sequence", sa.BigInteger(), primary_key=True),
+        sa.Column("payload", sa.LargeBinary(), nullable=False),
+        sa.Column("recorded_at", Moment(), nullable=False),
+        sa.Column("principal", Key),
+    )

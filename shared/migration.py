@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from sqlalchemy import Connection, Engine, MetaData, inspect, text
 
-from shared import dead_letters, inbox, outbox, relay, tasks, timers  # noqa: F401  their tables join LOOP
+from shared import dead_letters, history, inbox, outbox, relay, tasks, timers  # noqa: F401  their tables join LOOP
 from shared.database import LOOP, Document, Key, Moment, open_store, writing
 
 # Alembic is imported where it is needed: loading it takes a quarter of a second, and most starts find nothing to do.

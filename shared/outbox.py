@@ -35,6 +35,7 @@ OUTBOX = Table(
     Column("sequence", BigInteger),
     Column("payload", LargeBinary, nullable=False),
     Column("recorded_at", Moment, nullable=False),
+    Column("principal", Key),
     # The second wall behind "sequence counts from 1 without gaps": no two events can claim the same place.
     UniqueConstraint("stream", "aggregate", "sequence"),
     sqlite_autoincrement=True,
@@ -104,8 +105,15 @@ def mark_unsent(connection: Connection, positions: Sequence[int]) -> None:
     upsert(connection, UNSENT, [{"position": position} for position in positions], replace=False)
 
 
-def prune(connection: Connection, recorded_before: datetime, limit: int) -> int:
-    """Deletes those of the ``limit`` oldest rows that were recorded before a moment and sent; how many it deleted."""
+def old(connection: Connection, recorded_before: datetime, limit: int) -> Sequence[int]:
+    """Those of the ``limit`` oldest rows that were recorded before a moment and sent."""
     oldest = select(OUTBOX.c.position).order_by(OUTBOX.c.position).limit(limit)
-    old = (OUTBOX.c.position.in_(oldest), OUTBOX.c.recorded_at < recorded_before)
-    return connection.execute(delete(OUTBOX).where(*old, OUTBOX.c.position.not_in(select(UNSENT.c.position)))).rowcount
+    mine = (OUTBOX.c.position.in_(oldest), OUTBOX.c.recorded_at < recorded_before)
+    return connection.scalars(
+        select(OUTBOX.c.position).where(*mine, OUTBOX.c.position.not_in(select(UNSENT.c.position)))
+    ).all()
+
+
+def forget(connection: Connection, positions: Sequence[int]) -> None:
+    """Deletes rows."""
+    connection.execute(delete(OUTBOX).where(among(connection, OUTBOX.c.position, positions)))

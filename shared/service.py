@@ -5,6 +5,7 @@
 
 import asyncio
 import gc
+import json
 import sys
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
@@ -21,23 +22,26 @@ from nats.aio.msg import Msg
 from pydantic import BaseModel
 from sqlalchemy import Connection, Engine
 
-from shared import clock, dead_letters, inbox, outbox
+from shared import clock, dead_letters, history, inbox, outbox
 from shared.broker import Connection as Nats
 from shared.consumer import Consumer, acknowledge, place_of
 from shared.contracts import cloudevent
-from shared.contracts.message import MAJOR, Query
+from shared.contracts.message import MAJOR, REGISTER, Query
 from shared.contracts.platform import (
     DeadLetter,
     DeadLetterDetail,
     DeadLetterPage,
     Done,
     Failure,
+    Happened,
     Health,
+    HistoryPage,
     ListDeadLetters,
     Reconcile,
     Reply,
     ServiceHealth,
     ShowDeadLetter,
+    ShowHistory,
 )
 from shared.database import open_store, reading, trouble_behind
 from shared.identity import may_be_answered
@@ -48,7 +52,7 @@ from shared.refusal import Refusal
 from shared.relay import Relay
 from shared.service_broker import ServiceBroker
 from shared.settings import Settings
-from shared.streams import durables, platform_streams
+from shared.streams import durables, event_stream, platform_streams
 from shared.streams import reconcile as reconcile_streams
 from shared.surface import Arrival, Received, Surface
 from shared.tasks import Runner
@@ -380,7 +384,12 @@ class Process:
             recorded_before = clock.now() - timedelta(days=self._settings.outbox_retention_days)
             for forget in (
                 partial(inbox.prune, handled_before=handled_before, limit=PRUNED_AT_ONCE),
-                partial(outbox.prune, recorded_before=recorded_before, limit=PRUNED_AT_ONCE),
+                partial(
+                    history.prune_outbox,
+                    recorded_before=recorded_before,
+                    limit=PRUNED_AT_ONCE,
+                    stream=event_stream(self._service.name),
+                ),
             ):
                 while await self._loop.call(forget):
                     continue
@@ -466,7 +475,36 @@ def _platform_queries(process: Process) -> dict[str, Any]:
             trace=row.trace,
         )
 
+    @surface.query(ShowHistory)
+    def show_history(query: ShowHistory, reader: Reader) -> HistoryPage | Refusal:
+        rows = history.page(
+            reader.connection, event_stream(surface.service), query.aggregate,
+            after=query.after, until=query.as_of, limit=query.limit + 1,
+        )  # fmt: skip
+        if not rows and not query.after:
+            return Refusal(
+                code="unknown-aggregate",
+                sentence=f"Nothing has happened to {query.aggregate} in {surface.service}"
+                f"{' by then' if query.as_of else ''}; ask the service that owns it, by the id that it gives.",
+                field="aggregate",
+            )
+        happened = tuple(_happened(row) for row in rows[: query.limit])
+        return HistoryPage(happened=happened, next=happened[-1].sequence if len(rows) > len(happened) else None)
+
     return surface.queries
+
+
+def _happened(row: Any) -> Happened:
+    event = json.loads(row.payload)
+    contract = REGISTER[event["type"]]
+    return Happened(
+        sequence=row.sequence,
+        at=event["time"],
+        event=contract.wire.name,
+        principal=row.principal,
+        caused_by=event["causationid"],
+        data=event["data"],
+    )
 
 
 def _letter(row: Any, connection: Connection) -> dict[str, Any]:

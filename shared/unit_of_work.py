@@ -25,6 +25,7 @@ from shared.contracts.platform import Done, InboundRefused
 from shared.database import LOOP, among, change, insert, lock_counters, lots, remove, upsert
 from shared.outbox import COUNTERS
 from shared.refusal import Refusal
+from shared.streams import event_stream
 from shared.testing.fault_points import fault_point
 from shared.timers import Timer
 
@@ -348,8 +349,13 @@ class Work:
         self._batch.flush_for(statement)
         return self._batch.connection.execute(statement).all()
 
-    def save(self, aggregate: Aggregate[S], id_: str, decision: Sequence[Event] | Refusal) -> Done | Refusal:
-        """Applies the events of a decision: the new state and the messages to send. A refusal passes through."""
+    def save(
+        self, aggregate: Aggregate[S], id_: str, decision: Sequence[Event] | Refusal, *, in_confidence: bool = False
+    ) -> Done | Refusal:
+        """Applies the events of a decision: the new state and the messages to send. A refusal passes through.
+
+        The history of the aggregate says who caused them, unless it was ``in_confidence``.
+        """
         if isinstance(decision, Refusal):
             return decision
         if aggregate.evolve is None:
@@ -363,7 +369,8 @@ class Work:
                 raise ValueError(f"{event.wire.type} is about {event.aggregate}, saved for {id_}")
             state = aggregate.evolve(state, event)
             sequence += 1
-            self._send(self._batch.service.upper(), subject_of(type(event), id_), id_, sequence, event)
+            caused_by = None if in_confidence else self.principal
+            self._send(event_stream(self._batch.service), subject_of(type(event), id_), id_, sequence, event, caused_by)
         self.changes.held[aggregate, id_] = (state, sequence)
         return Done(id=id_, events=tuple(event.wire.name for event in decision))
 
@@ -407,7 +414,9 @@ class Work:
         changed = self.changes.held.get(place)
         return changed[1] if changed else self._batch.held(place).sequence
 
-    def _send(self, stream: str, subject: str, key: str, sequence: int | None, message: Message) -> None:
+    def _send(
+        self, stream: str, subject: str, key: str, sequence: int | None, message: Message, caused_by: str | None = None
+    ) -> None:
         event_id = new_id()
         payload = cloudevent.write(
             message,
@@ -426,5 +435,5 @@ class Work:
             raise ValueError(f"{message.wire.type} has {len(payload)} bytes; a stream takes {MAX_MESSAGE_BYTES}")
         self.changes.messages.append(
             {"id": event_id, "stream": stream, "subject": subject, "aggregate": key, "sequence": sequence,
-             "payload": payload, "recorded_at": self.now}
+             "payload": payload, "recorded_at": self.now, "principal": caused_by}
         )  # fmt: skip

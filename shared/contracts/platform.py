@@ -101,6 +101,34 @@ class ShowDeadLetter(Query[DeadLetterDetail]):
     letter: Id
 
 
+class Happened(BaseModel, frozen=True):
+    """One event of an aggregate: what, when, caused by whom and by which message."""
+
+    sequence: int
+    at: Moment
+    event: str
+    principal: str | None = Field(description="who caused it: a person or program, a service; none if in confidence")
+    caused_by: str = Field(description="id of the command, message, event or timer that caused it")
+    data: dict[str, Any]
+
+
+class HistoryPage(BaseModel, frozen=True):
+    """The story of one aggregate, from its first event on."""
+
+    happened: tuple[Happened, ...]
+    next: int | None = Field(description="what to give as after for the following page; none on the last one")
+
+
+class ShowHistory(Query[HistoryPage]):
+    """Tells the whole story of one aggregate: a network, a proposal, a round, a meeting."""
+
+    roles: ClassVar[tuple[Role, ...]] = ("operator",)
+    aggregate: Id
+    as_of: Moment | None = Field(default=None, description="only what had happened by then")
+    limit: int = Field(default=100, ge=1, le=500)
+    after: int = Field(default=0, ge=0, description="the sequence of the last event of the page before")
+
+
 class ReplayDeadLetter(Command):
     """Handles a dead letter once more, as if it had just arrived; what waited behind it follows in order.
 

@@ -85,6 +85,19 @@ def test_a_command_is_done_and_its_effect_can_be_asked_for(stack: Path) -> None:
     assert "Leeds City Council" in concord("ask", "membership", "list-organisations", data=stack).stdout
 
 
+def test_the_story_of_an_organisation_can_be_read_by_an_operator(stack: Path) -> None:
+    id_ = reply(*council("Derby City Council"), data=stack)["done"]["id"]
+    ask = ["ask", "membership", "show-history", "--aggregate"]
+    [line] = reply(*ask, id_, data=stack)["answer"]["happened"]
+    assert (line["sequence"], line["event"], line["principal"]) == (1, "organisation-registered", "operator")
+    assert line["data"]["name"] == "Derby City Council"
+    assert "organisation-registered" in concord(*ask, id_, data=stack).stdout
+    assert reply(*ask, UNKNOWN, data=stack)["refusal"]["code"] == "unknown-aggregate"
+    assert reply(*ask, id_, "--as-of", "2020-01-01T00:00:00Z", data=stack)["refusal"]["code"] == "unknown-aggregate"
+    derek = member("derek", stack)
+    assert reply(*ask, id_, *derek, data=stack)["refusal"]["code"] == "not-permitted"
+
+
 def test_a_command_repeated_with_its_id_is_carried_out_once(stack: Path) -> None:
     command = [*council("York Council"), "--id", new_id()]
     first, again = reply(*command, data=stack), reply(*command, data=stack)

@@ -250,6 +250,10 @@ def test_no_event_tells_a_score_or_which_organisation_took_part(benchmark: Servi
     assert not any(organisation in json.dumps(told) for organisation in organisations)
     submitted = [e["data"] for e in told if e["type"].endswith("scores-submitted.v1")]
     assert submitted[0] == {"round": round_, "respondents": 1, "amended": False}
+    with reading(benchmark.engine) as connection:  # nor does the history say who handed in
+        rows = connection.execute(select(OUTBOX.c.subject, OUTBOX.c.principal)).all()
+    assert {row.principal for row in rows if "scores-submitted" in row.subject} == {None}
+    assert {row.principal for row in rows if "round-closed" in row.subject} == {"operator"}
 
 
 def test_a_second_submission_replaces_the_first_until_the_close(benchmark: Service) -> None:

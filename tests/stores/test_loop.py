@@ -5,7 +5,7 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -14,7 +14,7 @@ from dirty_equals import IsStr
 from sqlalchemy import Engine, event, func, select
 from sqlalchemy.exc import DBAPIError
 
-from shared import clock, dead_letters, inbox, outbox, tasks, timers
+from shared import clock, dead_letters, history, inbox, outbox, tasks, timers
 from shared.contracts import cloudevent, platform
 from shared.contracts.message import Message, subject_of
 from shared.database import LOCK_TIMEOUT, LOOP, LOT, reading, trouble_behind, writing
@@ -22,7 +22,7 @@ from shared.loop import Loop
 from shared.outbox import OUTBOX
 from shared.surface import Arrival, Received, Surface
 from shared.testing import specimen
-from shared.testing.specimen import Deposit, Mirrored, Salary
+from shared.testing.specimen import LIMIT, Deposit, Mirrored, Salary
 from shared.transaction import Call, Transaction
 from shared.unit_of_work import load
 
@@ -376,10 +376,37 @@ def test_what_was_sent_is_kept_for_its_retention_and_then_goes(loop: Driver) -> 
     now = clock.now()
     with writing(loop.store) as connection:
         outbox.mark_sent(connection, [row.position for row in loop.sent()[:2]])
-        assert outbox.prune(connection, now - timedelta(days=1), 100) == 0
-        assert outbox.prune(connection, now + timedelta(days=1), 100) == 2
+        assert history.prune_outbox(connection, now - timedelta(days=1), 100, "SPECIMEN") == 0
+        assert history.prune_outbox(connection, now + timedelta(days=1), 100, "SPECIMEN") == 2
         assert outbox.count_unsent(connection) == 1
         assert inbox.prune(connection, now + timedelta(days=1), 2) == 2
+
+
+def test_the_story_of_an_aggregate_stays_whole_when_the_outbox_is_pruned(loop: Driver) -> None:
+    account, now = new_id(), clock.now()
+    commands = [loop.command(Deposit(account=account, amount=amount), who) for who, amount in (("ann", 1), ("bob", 2))]
+    loop.run(*commands)
+    refused = loop.inbound(Salary(account=account, amount=LIMIT + 1))
+    loop.run(refused)
+
+    def story(until: datetime | None = None, after: int = 0) -> list[tuple[int, str | None, str]]:
+        with reading(loop.store) as connection:
+            rows = history.page(connection, "SPECIMEN", account, after=after, until=until, limit=9)
+        return [(row.sequence, row.principal, json.loads(row.payload)["causationid"]) for row in rows]
+
+    whole = [(1, "ann", commands[0].envelope.id), (2, "bob", commands[1].envelope.id)]
+    assert story() == whole
+    with writing(loop.store) as connection:
+        outbox.mark_sent(connection, [row.position for row in loop.sent()])
+        history.prune_outbox(connection, now + timedelta(days=1), 1, "SPECIMEN")  # the first alone
+        assert connection.scalar(select(func.count()).select_from(history.HISTORY)) == 1
+    assert story() == whole
+    with writing(loop.store) as connection:
+        while history.prune_outbox(connection, now + timedelta(days=1), 100, "SPECIMEN"):
+            continue
+        assert connection.scalar(select(func.count()).select_from(history.HISTORY)) == 2
+    assert loop.sent() == []
+    assert (story(), story(after=1), story(until=now - timedelta(days=1))) == (whole, whole[1:], [])
 
 
 def test_an_event_that_waited_and_comes_again_in_its_turn_does_not_wait_any_more(loop: Driver) -> None:

@@ -57,7 +57,7 @@ def submit_scores(command: SubmitScores, work: Work) -> Done | Refusal:
     if not isinstance(decision, Refusal):
         submission = round.submission(existing, command, work.new_id())
         work.put(SUBMISSIONS, submission.id, submission)
-    return work.save(ROUNDS, command.round, decision)
+    return work.save(ROUNDS, command.round, decision, in_confidence=True)
 
 
 @on.command(CloseRound, loads=lambda command: [(ROUNDS, command.round)])

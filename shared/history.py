@@ -1,0 +1,54 @@
+"""What happened to an aggregate, from its first event on: the outbox says it, and what is pruned there is kept here.
+
+With each event stands who caused it, unless that was decided in confidence (``Work.save``).
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import BigInteger, Column, Connection, LargeBinary, Row, Table, insert, select, union_all
+
+from shared import outbox
+from shared.database import LOOP, Key, Moment, among
+from shared.outbox import OUTBOX
+
+HISTORY = Table(
+    "history",
+    LOOP,
+    Column("aggregate", Key, primary_key=True),
+    Column("sequence", BigInteger, primary_key=True),
+    Column("payload", LargeBinary, nullable=False),
+    Column("recorded_at", Moment, nullable=False),
+    Column("principal", Key),
+)
+
+
+def keep(connection: Connection, positions: Sequence[int], stream: str) -> None:
+    """Takes over the events that are about to leave the outbox; ``stream`` is the one of the service's own events."""
+    columns = [OUTBOX.c[column.name] for column in HISTORY.columns]
+    leaving = select(*columns).where(among(connection, OUTBOX.c.position, positions), OUTBOX.c.stream == stream)
+    connection.execute(insert(HISTORY).from_select([column.name for column in HISTORY.columns], leaving))
+
+
+def prune_outbox(connection: Connection, recorded_before: datetime, limit: int, stream: str) -> int:
+    """Lets go of at most ``limit`` rows of the outbox recorded before a moment and sent; how many it let go of."""
+    positions = outbox.old(connection, recorded_before, limit)
+    if positions:
+        keep(connection, positions, stream)
+        outbox.forget(connection, positions)
+    return len(positions)
+
+
+def page(
+    connection: Connection, stream: str, aggregate: str, *, after: int, until: datetime | None, limit: int
+) -> Sequence[Row[Any]]:
+    """The events of an aggregate behind the sequence ``after`` and up to a moment: sequence, payload, principal."""
+    kept = select(HISTORY.c.sequence, HISTORY.c.payload, HISTORY.c.recorded_at, HISTORY.c.principal)
+    fresh = select(OUTBOX.c.sequence, OUTBOX.c.payload, OUTBOX.c.recorded_at, OUTBOX.c.principal)
+    both = union_all(
+        kept.where(HISTORY.c.aggregate == aggregate),
+        fresh.where(OUTBOX.c.stream == stream, OUTBOX.c.aggregate == aggregate),
+    ).subquery()
+    statement = select(both).where(both.c.sequence > after).order_by(both.c.sequence).limit(limit)
+    return connection.execute(statement if until is None else statement.where(both.c.recorded_at <= until)).all()
