@@ -104,6 +104,7 @@ seats = _part(
     Column("person", Key, nullable=False),
     Column("principal", Key, nullable=False),
     Column("hundredths", Integer, nullable=False),
+    Column("until", Moment),
     _one_of("role", SteeringRole),
     CheckConstraint(f"hundredths BETWEEN 1 AND {MAX_PERSON_FTE * HUNDREDTHS}", name="one_person"),
     UniqueConstraint("owner", "work_stream", name="one_lead_for_each_work_stream"),

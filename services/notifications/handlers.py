@@ -145,6 +145,7 @@ for only_told in (
 @on.event(membership.NetworkRegistered, loads=concerned)
 @on.event(membership.RepresentativeAppointed, loads=concerned)
 @on.event(membership.RepresentativeStoodDown, loads=concerned)
+@on.event(membership.StewardshipHandedOver, loads=concerned)
 def network_changed(event: known.NetworkEvent, work: Work) -> None:
     tell(event, work)
     work.put(NETWORKS, event.network, known.network_after(work.load(NETWORKS, event.network), event))
@@ -155,6 +156,11 @@ def member_network_admitted(event: membership.MemberNetworkAdmitted, work: Work)
     tell(event, work)
     member = known.MemberNetwork(id=event.membership, umbrella=event.umbrella, network=event.network)
     work.put(MEMBER_NETWORKS, event.membership, member)
+
+
+@on.event(membership.MemberNetworkDeclined, loads=concerned)
+def member_network_declined(event: membership.MemberNetworkDeclined, work: Work) -> None:
+    tell(event, work)
 
 
 @on.event(membership.MemberNetworkWithdrawn, loads=concerned)

@@ -46,7 +46,7 @@ Reach = Literal["local", "regional", "national"]
 Position = Literal["consent", "reservations", "stand-aside", "block"]
 Outcome = Literal["agreed", "blocked", "no-quorum", "no-consensus"]
 ProposalState = Literal["draft", "open", "closed", "withdrawn"]
-MembershipState = Literal["applied", "admitted", "withdrawn", "lapsed"]
+MembershipState = Literal["applied", "admitted", "declined", "withdrawn", "lapsed"]
 SteeringRole = Literal["lead", "work-stream-lead"]
 
 OrganisationKey = Annotated[
@@ -241,6 +241,21 @@ class NetworkRegistered(Event):
     steward: Principal
 
 
+class HandOverStewardship(Command):
+    """Makes somebody else the steward of a network. Sent by its steward."""
+
+    network: Id
+    principal: Principal = Field(description="the credentials of the new steward")
+
+
+class AppointSteward(Command):
+    """Makes somebody the steward of a network whose steward is gone."""
+
+    roles: ClassVar[tuple[Role, ...]] = ("operator",)
+    network: Id
+    principal: Principal = Field(description="the credentials of the new steward")
+
+
 class AppointRepresentative(Command):
     """Lets one more person speak for a network. It keeps its one voice. Sent by its steward or a representative."""
 
@@ -257,6 +272,15 @@ class StandDownRepresentative(Command):
 
     network: Id
     person: Id
+
+
+class StewardshipHandedOver(Event):
+    """A network has another steward."""
+
+    key = "network"
+    network: Id
+    steward: Principal = Field(description="who is its steward now")
+    before: Principal = Field(description="who was its steward until now")
 
 
 class RepresentativeAppointed(Event):
@@ -295,6 +319,14 @@ class AdmitMemberNetwork(Command):
     network: Id
 
 
+class DeclineMemberNetwork(Command):
+    """Declines an application, with the reason. Sent by the umbrella's steward or one of its steering group."""
+
+    umbrella: Id
+    network: Id
+    reason: Text
+
+
 class WithdrawMemberNetwork(Command):
     """Takes a network, or its application, out of an umbrella. Sent by the network's steward or a representative."""
 
@@ -322,6 +354,16 @@ class MemberNetworkAdmitted(Event):
     reach: Reach
     organisation: Id | None
     office: Office | None
+
+
+class MemberNetworkDeclined(Event):
+    """An application was declined; the network may apply again."""
+
+    key = "membership"
+    membership: Id
+    umbrella: Id
+    network: Id
+    reason: Text
 
 
 class MemberNetworkWithdrawn(Event):
@@ -370,6 +412,9 @@ class AppointSteeringMember(Command):
     fte: float = Field(
         gt=0, le=1, description="full-time equivalents: a share of a full post, 0.01 to 1, at most two decimals"
     )
+    until: Moment | None = Field(
+        default=None, description="end of the term, when the seat falls vacant; without it the seat has no end"
+    )
 
 
 class StandDownSteeringMember(Command):
@@ -412,6 +457,7 @@ class SteeringMemberAppointed(Event):
     role: SteeringRole
     work_stream: Id | None
     fte: float
+    until: Moment | None = Field(default=None, description="end of the term")
 
 
 class SteeringMemberStoodDown(Event):
@@ -424,7 +470,7 @@ class SteeringMemberStoodDown(Event):
     principal: Principal
     role: SteeringRole
     work_stream: Id | None
-    because: Literal["stood-down", "work-stream-closed"]
+    because: Literal["stood-down", "work-stream-closed", "term-ended"]
 
 
 # Proposals ----------------------------------------------------------------------------------------------------------
@@ -690,6 +736,7 @@ class SeatView(BaseModel, frozen=True):
     person: Id | None
     principal: Principal | None
     fte: float
+    until: Moment | None = Field(default=None, description="end of the term")
 
 
 class SteeringGroupView(BaseModel, frozen=True):

@@ -8,7 +8,7 @@ from services.membership.domain import membership
 from services.membership.domain.membership import Membership
 from services.membership.domain.network import Network, Representative
 from services.membership.domain.organisation import Organisation
-from shared.contracts.membership import MemberNetworkAdmitted, MembershipState, UmbrellaRules
+from shared.contracts.membership import DeclineMemberNetwork, MemberNetworkAdmitted, MembershipState, UmbrellaRules
 from shared.contracts.message import Event
 from shared.refusal import Refusal
 
@@ -154,3 +154,20 @@ def test_a_membership_lapses_once_when_nobody_is_left_to_speak_for_the_network()
 
 def test_a_membership_does_not_lapse_while_somebody_speaks_for_the_network() -> None:
     assert membership.lapse(in_state("admitted"), LEEDS) == []
+
+
+def decline(state: Membership | None, *, may_admit: bool = True) -> list[Event] | Refusal:
+    command = DeclineMemberNetwork(umbrella=an_id(5), network=LEEDS.id, reason="It has joined through its region.")
+    return membership.decline(an_umbrella(), LEEDS, state, command, may_admit=may_admit)
+
+
+def test_an_application_is_declined_with_its_reason_and_may_be_made_again() -> None:
+    declined = after(decline(in_state("applied")), in_state("applied"))
+    assert declined.state == "declined"
+    assert after(apply(an_umbrella(), state=declined), declined).state == "applied"
+
+
+def test_only_an_application_is_declined_and_only_by_those_who_admit() -> None:
+    assert code(decline(in_state("applied"), may_admit=False)) == "not-of-the-steering-group"
+    for state in (None, in_state("admitted"), in_state("declined"), in_state("withdrawn")):
+        assert code(decline(state)) == "no-application"

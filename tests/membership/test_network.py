@@ -10,7 +10,9 @@ from services.membership.domain.network import Network
 from services.membership.domain.organisation import Organisation
 from shared.contracts.membership import (
     AppointRepresentative,
+    AppointSteward,
     GivenOffice,
+    HandOverStewardship,
     NetworkRegistered,
     Office,
     Reach,
@@ -159,3 +161,22 @@ def test_a_representative_is_stood_down_by_themselves_or_the_steward_and_by_nobo
 def test_nothing_is_done_with_a_network_that_nobody_registered() -> None:
     command = AppointRepresentative(network=NETWORK, person=ANNE, principal="anne")
     assert code(network.appoint_representative(None, command, "sam")) == "network-unknown"
+
+
+def test_a_steward_hands_over_and_nobody_else_does_it_for_them() -> None:
+    state = after(registered())
+    command = HandOverStewardship(network=NETWORK, principal="ben")
+    handed = after(network.hand_over(state, command, "sam"), state)
+    assert handed.steward == "ben"
+    assert code(network.hand_over(handed, command, "sam")) == "not-the-steward"
+    assert code(network.hand_over(handed, command, "ben")) == "steward-already"
+    assert code(network.hand_over(None, command, "sam")) == "network-unknown"
+
+
+def test_an_operator_appoints_a_steward_where_the_old_one_is_gone() -> None:
+    state = after(registered())
+    assert (
+        after(network.hand_over(state, AppointSteward(network=NETWORK, principal="ben"), "operator"), state).steward
+        == "ben"
+    )
+    assert AppointSteward.roles == ("operator",)

@@ -1,6 +1,7 @@
 """The steering group: six full-time equivalents, one lead or two who share, one lead for each ongoing work stream."""
 
 import re
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -38,6 +39,7 @@ UMBRELLA = Network(
     steering_group=an_id(3),
     steward="sam",
 )
+NOW = datetime(2026, 3, 9, 12, tzinfo=UTC)
 EMPTY = SteeringGroup(id=an_id(3), network=UMBRELLA.id)
 
 
@@ -73,7 +75,7 @@ def stream_lead(number: int, work_stream: int, fte: float) -> AppointSteeringMem
 
 
 def appoint(group: SteeringGroup, command: AppointSteeringMember, by: str = "sam") -> list[Event] | Refusal:
-    return steering_group.appoint(UMBRELLA, group, command, by)
+    return steering_group.appoint(UMBRELLA, group, command, by, NOW)
 
 
 def seated(group: SteeringGroup, *commands: AppointSteeringMember) -> SteeringGroup:
@@ -263,3 +265,33 @@ def test_no_sequence_of_appointments_breaks_a_limit(steps: list[tuple[str, int, 
         for seat in group.seats.values():
             assert sum(s.hundredths for s in group.seats.values() if s.person == seat.person) <= 100
             assert seat.work_stream is None or group.work_streams[seat.work_stream].ongoing
+
+
+def with_a_lead_until(until: datetime) -> SteeringGroup:
+    return seated(EMPTY, lead(0, 0.5).model_copy(update={"until": until}))
+
+
+def test_a_seat_falls_vacant_when_its_term_is_over_and_no_earlier() -> None:
+    end = NOW + timedelta(days=365)
+    group = with_a_lead_until(end)
+    [key] = group.seats
+    assert steering_group.end_term(group, key, end - timedelta(seconds=1)) == []
+    [ended] = steering_group.end_term(group, key, end)
+    assert isinstance(ended, SteeringMemberStoodDown)
+    assert ended.because == "term-ended"
+    after_it = after([ended], group)
+    assert (after_it.seats, after_it.total_hundredths) == ({}, 0)
+    assert [vacancy.role for vacancy in steering_group.vacancies(after_it)] == ["lead"]
+
+
+def test_the_end_of_a_term_unseats_nobody_who_was_seated_anew_or_has_no_end() -> None:
+    end = NOW + timedelta(days=365)
+    group = with_a_lead_until(end + timedelta(days=1))
+    [key] = group.seats
+    assert steering_group.end_term(group, key, end) == []
+    assert steering_group.end_term(seated(EMPTY, lead(0, 0.5)), key, end) == []
+    assert steering_group.end_term(EMPTY, key, end) == []
+
+
+def test_a_term_that_is_past_is_refused() -> None:
+    assert code(appoint(EMPTY, lead(0, 0.5).model_copy(update={"until": NOW}))) == "term-over-already"

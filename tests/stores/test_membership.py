@@ -1,6 +1,7 @@
 """Membership from command to row to answer, on SQLite and on PostgreSQL alike."""
 
 import json
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
@@ -25,11 +26,14 @@ from shared.contracts.membership import (
     ApplyForMembership,
     AppointRepresentative,
     AppointSteeringMember,
+    AppointSteward,
     CloseProposal,
     CloseWorkStream,
+    DeclineMemberNetwork,
     DraftProposal,
     FindOrganisation,
     GivenUmbrellaRules,
+    HandOverStewardship,
     ImportOrganisations,
     ListNetworks,
     ListOrganisations,
@@ -324,6 +328,42 @@ def test_strangers_admit_nobody_and_members_of_the_steering_group_do(service: Se
     seat = AppointSteeringMember(network=umbrella, person=new_id(), principal="lena", role="lead", fte=0.5)
     service.do(seat)
     service.do(AdmitMemberNetwork(umbrella=umbrella, network=leeds), "lena")
+
+
+def test_a_declined_network_hears_why_and_may_apply_again(service: Service) -> None:
+    umbrella = service.umbrella()
+    leeds = service.network("leeds", service.organisation("leeds-city-council", "council"))
+    pair = {"umbrella": umbrella, "network": leeds}
+    service.do(ApplyForMembership(**pair), "leeds")
+    membership = service.do(DeclineMemberNetwork(**pair, reason="It has joined through its region."))
+    [member] = service.ask(ShowNetwork(network=leeds)).member_of
+    assert member.state == "declined"
+    assert service.told(membership)[-1]["data"]["reason"] == "It has joined through its region."
+    service.do(ApplyForMembership(**pair), "leeds")
+    service.do(AdmitMemberNetwork(**pair))
+
+
+def test_a_network_goes_into_other_hands(service: Service) -> None:
+    leeds = service.network("leeds", service.organisation("leeds-city-council", "council"))
+    service.do(HandOverStewardship(network=leeds, principal="lena"), "leeds")
+    assert service.refused(HandOverStewardship(network=leeds, principal="leeds"), "leeds") == "not-the-steward"
+    service.do(AppointSteward(network=leeds, principal="ben"), "operator")
+    assert service.ask(ShowNetwork(network=leeds)).steward == "ben"
+
+
+def test_a_seat_falls_vacant_at_the_end_of_its_term(service: Service) -> None:
+    umbrella, person, end = service.umbrella(), new_id(), clock.now() + timedelta(seconds=1)
+    seat = AppointSteeringMember(network=umbrella, person=person, principal="lena", role="lead", fte=0.5, until=end)
+    group = service.do(seat)
+    [held] = service.ask(ShowNetwork(network=umbrella)).steering_group.seats
+    assert (held.person, held.until) == (person, end)
+    [(name, _, due)] = service.due()
+    assert (name, due) == ("end-steering-term", end)
+    time.sleep(max(0, (end - clock.now()).total_seconds()))
+    service.run()
+    [vacant] = service.ask(ShowNetwork(network=umbrella)).steering_group.seats
+    assert (vacant.person, service.due()) == (None, [])
+    assert service.told(group)[-1]["data"]["because"] == "term-ended"
 
 
 def test_networks_are_listed_page_by_page(service: Service) -> None:

@@ -7,7 +7,9 @@ from pydantic import BaseModel
 from services.membership.domain.network import Network, acts_for
 from services.membership.domain.organisation import Organisation
 from shared.contracts.membership import (
+    DeclineMemberNetwork,
     MemberNetworkAdmitted,
+    MemberNetworkDeclined,
     MemberNetworkLapsed,
     MemberNetworkWithdrawn,
     MembershipAppliedFor,
@@ -69,24 +71,51 @@ def admit(
     umbrella: Network, network: Network, membership: Membership | None, *, may_admit: bool
 ) -> list[Event] | Refusal:
     """Admits an applicant. ``may_admit``: whoever asks is the umbrella's steward or sits in its steering group."""
+    applied = _application(umbrella, network, membership, may_admit=may_admit)
+    if isinstance(applied, Refusal):
+        return applied
+    if refusal := _voiceless(umbrella, network):
+        return refusal
+    return [_admitted(applied.id, umbrella, network)]
+
+
+def decline(
+    umbrella: Network,
+    network: Network,
+    membership: Membership | None,
+    command: DeclineMemberNetwork,
+    *,
+    may_admit: bool,
+) -> list[Event] | Refusal:
+    """Declines an applicant, and says why. It may apply again."""
+    applied = _application(umbrella, network, membership, may_admit=may_admit)
+    if isinstance(applied, Refusal):
+        return applied
+    declined = MemberNetworkDeclined(
+        membership=applied.id, umbrella=umbrella.id, network=network.id, reason=command.reason
+    )
+    return [declined]
+
+
+def _application(
+    umbrella: Network, network: Network, membership: Membership | None, *, may_admit: bool
+) -> Membership | Refusal:
     if umbrella.umbrella is None:
         return not_an_umbrella(umbrella, "umbrella")
     if not may_admit:
         return Refusal(
             code="not-of-the-steering-group",
-            sentence=f"Only the steward of {umbrella.name} and its steering group admit member networks.",
+            sentence=f"Only the steward of {umbrella.name} and its steering group admit member networks, or decline.",
         )
     if membership is None or membership.state != "applied":
         said = f"has {_SAID[membership.state]}" if membership else "has not applied to"
         return Refusal(
             code="no-application",
-            sentence=f"{network.name} {said} {umbrella.name}; only a network that has applied can be admitted.",
+            sentence=f"{network.name} {said} {umbrella.name}; only a network that has applied is admitted or declined.",
             field="network",
             data={"state": membership.state if membership else None},
         )
-    if refusal := _voiceless(umbrella, network):
-        return refusal
-    return [_admitted(membership.id, umbrella, network)]
+    return membership
 
 
 def withdraw(
@@ -124,6 +153,7 @@ def not_an_umbrella(network: Network, field: str) -> Refusal:
 _SAID: Final[dict[MembershipState, str]] = {
     "applied": "applied to",
     "admitted": "been admitted to",
+    "declined": "been declined by",
     "withdrawn": "withdrawn from",
     "lapsed": "lapsed from",
 }
@@ -183,6 +213,8 @@ def evolve(membership: Membership | None, event: Event) -> Membership:
             return Membership(id=event.membership, umbrella=event.umbrella, network=event.network, state="applied")
         case MemberNetworkAdmitted(), Membership():
             return membership.model_copy(update={"state": "admitted"})
+        case MemberNetworkDeclined(), Membership():
+            return membership.model_copy(update={"state": "declined"})
         case MemberNetworkWithdrawn(), Membership():
             return membership.model_copy(update={"state": "withdrawn"})
         case MemberNetworkLapsed(), Membership():

@@ -8,6 +8,8 @@ from pydantic import BaseModel
 from services.membership.domain.organisation import Organisation
 from shared.contracts.membership import (
     AppointRepresentative,
+    AppointSteward,
+    HandOverStewardship,
     NetworkRegistered,
     Office,
     Reach,
@@ -15,6 +17,7 @@ from shared.contracts.membership import (
     RepresentativeAppointed,
     RepresentativeStoodDown,
     StandDownRepresentative,
+    StewardshipHandedOver,
     UmbrellaRules,
 )
 from shared.contracts.message import Event
@@ -178,6 +181,27 @@ def stand_down_representative(
     return [RepresentativeStoodDown(network=network.id, person=command.person, principal=representative.principal)]
 
 
+def hand_over(
+    network: Network | None, command: HandOverStewardship | AppointSteward, principal: str
+) -> list[Event] | Refusal:
+    """Makes somebody else the steward: at the steward's word, or at an operator's where the steward is gone."""
+    if network is None:
+        return unknown(command.network)
+    if isinstance(command, HandOverStewardship) and principal != network.steward:
+        return Refusal(
+            code="not-the-steward",
+            sentence=f"{principal} cannot hand over the stewardship of {network.name}: its steward does, "
+            "or an operator with appoint-steward where the steward is gone.",
+        )
+    if command.principal == network.steward:
+        return Refusal(
+            code="steward-already",
+            sentence=f"{command.principal} is the steward of {network.name} already; name somebody else.",
+            field="principal",
+        )
+    return [StewardshipHandedOver(network=network.id, steward=command.principal, before=network.steward)]
+
+
 def unknown(network: str, field: str = "network") -> Refusal:
     """No network has this id."""
     return Refusal(
@@ -199,6 +223,8 @@ def evolve(network: Network | None, event: Event) -> Network:
         case RepresentativeStoodDown(), Network():
             remaining = {person: who for person, who in network.representatives.items() if person != event.person}
             return _with(network, remaining)
+        case StewardshipHandedOver(), Network():
+            return network.model_copy(update={"steward": event.steward})
     raise TypeError(f"{event.wire.type} does not happen to {network}")
 
 

@@ -1,6 +1,7 @@
 """The steering group of an umbrella network: who leads, who leads which work stream, and how much time they give."""
 
 from collections.abc import Mapping
+from datetime import datetime
 
 from pydantic import BaseModel
 
@@ -38,6 +39,7 @@ class Seat(BaseModel, frozen=True):
     person: str
     principal: str
     hundredths: int
+    until: datetime | None = None
 
 
 class WorkStream(BaseModel, frozen=True):
@@ -94,9 +96,9 @@ def free_fte(group: SteeringGroup) -> float:
 
 
 def appoint(
-    network: Network, group: SteeringGroup, command: AppointSteeringMember, principal: str
+    network: Network, group: SteeringGroup, command: AppointSteeringMember, principal: str, now: datetime
 ) -> list[Event] | Refusal:
-    """Seats a person as lead, or at the head of a work stream."""
+    """Seats a person as lead, or at the head of a work stream, for a term or until somebody ends it."""
     no_seat = _no_seat_as_lead if command.role == "lead" else _no_seat_in_work_stream
     if refusal := _not_steering(network, group, principal) or no_seat(group, command):
         return refusal
@@ -106,6 +108,13 @@ def appoint(
             code="fte-in-hundredths",
             sentence=f"{command.fte} FTE was asked; an FTE is given in whole hundredths, from 0.01 to 1.",
             field="fte",
+        )
+    if command.until is not None and command.until <= now:
+        return Refusal(
+            code="term-over-already",
+            sentence=f"The term was to end at {command.until:%Y-%m-%d %H:%M} UTC, which is past; "
+            "give a later moment, or none for a seat without an end.",
+            field="until",
         )
     if refusal := _mistaken_person(group, command) or _too_much(group, command, hundredths):
         return refusal
@@ -118,6 +127,7 @@ def appoint(
             role=command.role,
             work_stream=command.work_stream,
             fte=hundredths / HUNDREDTHS,
+            until=command.until,
         )
     ]
 
@@ -224,6 +234,14 @@ def stand_down(
     return [_stood_down(group, seat, "stood-down")]
 
 
+def end_term(group: SteeringGroup, key: str, now: datetime) -> list[Event]:
+    """Frees a seat whose term is over; nothing if whoever sits there now has longer, or nobody does."""
+    seat = group.seats.get(key)
+    if seat is None or seat.until is None or seat.until > now:
+        return []
+    return [_stood_down(group, seat, "term-ended")]
+
+
 def open_work_stream(
     network: Network, group: SteeringGroup, command: OpenWorkStream, principal: str, new_id: str
 ) -> list[Event] | Refusal:
@@ -264,7 +282,7 @@ def _stood_down(group: SteeringGroup, seat: Seat, because: str) -> SteeringMembe
             "group": group.id,
             "network": group.network,
             "because": because,
-            **seat.model_dump(exclude={"hundredths"}),
+            **seat.model_dump(exclude={"hundredths", "until"}),
         }
     )
 
@@ -280,6 +298,7 @@ def evolve(group: SteeringGroup | None, event: Event) -> SteeringGroup:
                 person=event.person,
                 principal=event.principal,
                 hundredths=round(event.fte * HUNDREDTHS),
+                until=event.until,
             )
             key = seat_key(event.role, event.person, event.work_stream)
             return _seated(group, {**group.seats, key: seat})

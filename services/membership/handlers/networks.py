@@ -14,6 +14,9 @@ from shared.contracts.membership import (
     AdmitMemberNetwork,
     ApplyForMembership,
     AppointRepresentative,
+    AppointSteward,
+    DeclineMemberNetwork,
+    HandOverStewardship,
     ListNetworks,
     NetworkPage,
     NetworkView,
@@ -64,9 +67,16 @@ def stand_down_representative(command: StandDownRepresentative, work: Work) -> D
     return Done(id=done.id, events=tuple(events))
 
 
+@on.command(HandOverStewardship, loads=lambda command: [(NETWORKS, command.network)])
+@on.command(AppointSteward, loads=lambda command: [(NETWORKS, command.network)])
+def hand_over_stewardship(command: HandOverStewardship | AppointSteward, work: Work) -> Done | Refusal:
+    state = work.load(NETWORKS, command.network)
+    return work.save(NETWORKS, command.network, network.hand_over(state, command, work.principal))
+
+
 # ---- joining an umbrella -------------------------------------------------------------------------------------------
 
-Joining = ApplyForMembership | AdmitMemberNetwork | WithdrawMemberNetwork
+Joining = ApplyForMembership | AdmitMemberNetwork | DeclineMemberNetwork | WithdrawMemberNetwork
 
 
 @dataclass(frozen=True)
@@ -111,6 +121,16 @@ def admit_member_network(command: AdmitMemberNetwork, work: Work) -> Done | Refu
         return pair
     may_admit = steering_group.may_steer(pair.umbrella, pair.group, work.principal)
     decision = membership.admit(pair.umbrella, pair.network, pair.membership, may_admit=may_admit)
+    return work.save(MEMBERSHIPS, pair.membership.id if pair.membership else "", decision)
+
+
+@on.command(DeclineMemberNetwork, loads=_networks)
+def decline_member_network(command: DeclineMemberNetwork, work: Work) -> Done | Refusal:
+    pair = _load_pair(command, work)
+    if isinstance(pair, Refusal):
+        return pair
+    may_admit = steering_group.may_steer(pair.umbrella, pair.group, work.principal)
+    decision = membership.decline(pair.umbrella, pair.network, pair.membership, command, may_admit=may_admit)
     return work.save(MEMBERSHIPS, pair.membership.id if pair.membership else "", decision)
 
 

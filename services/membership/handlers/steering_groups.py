@@ -3,7 +3,7 @@
 from services.membership import store
 from services.membership.domain import steering_group
 from services.membership.domain.network import Network
-from services.membership.domain.steering_group import HUNDREDTHS, SteeringGroup, free_fte, vacancies
+from services.membership.domain.steering_group import HUNDREDTHS, SteeringGroup, free_fte, seat_key, vacancies
 from services.membership.handlers.surface import on
 from services.membership.store import NETWORKS, STEERING_GROUPS
 from shared.contracts.membership import (
@@ -16,7 +16,10 @@ from shared.contracts.membership import (
 )
 from shared.contracts.platform import Done
 from shared.refusal import Refusal
+from shared.timers import Timer
 from shared.unit_of_work import Place, Work
+
+END_TERM = "end-steering-term"
 
 Steering = AppointSteeringMember | StandDownSteeringMember | OpenWorkStream | CloseWorkStream
 
@@ -31,7 +34,18 @@ def appoint_steering_member(command: AppointSteeringMember, work: Work) -> Done 
     if isinstance(found, Refusal):
         return found
     umbrella, group = found
-    return work.save(STEERING_GROUPS, group.id, steering_group.appoint(umbrella, group, command, work.principal))
+    decision = steering_group.appoint(umbrella, group, command, work.principal, work.now)
+    if command.until is not None:
+        seat = seat_key(command.role, command.person, command.work_stream)
+        work.set_timer(END_TERM, f"{group.id} {seat}", command.until, {"group": group.id, "seat": seat})
+    return work.save(STEERING_GROUPS, group.id, decision)
+
+
+@on.timer(END_TERM, loads=lambda timer: [(STEERING_GROUPS, timer.data["group"])])
+def end_term(timer: Timer, work: Work) -> None:
+    group = work.load(STEERING_GROUPS, timer.data["group"])
+    if group:
+        work.save(STEERING_GROUPS, group.id, steering_group.end_term(group, timer.data["seat"], work.now))
 
 
 @on.command(StandDownSteeringMember, loads=_umbrella)

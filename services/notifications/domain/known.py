@@ -70,7 +70,12 @@ class Meeting(BaseModel, frozen=True):
     invited: tuple[str, ...]
 
 
-NetworkEvent = membership.NetworkRegistered | membership.RepresentativeAppointed | membership.RepresentativeStoodDown
+NetworkEvent = (
+    membership.NetworkRegistered
+    | membership.RepresentativeAppointed
+    | membership.RepresentativeStoodDown
+    | membership.StewardshipHandedOver
+)
 
 
 def network_after(network: Network | None, event: NetworkEvent) -> Network:
@@ -81,6 +86,8 @@ def network_after(network: Network | None, event: NetworkEvent) -> Network:
         case membership.NetworkRegistered():
             region = event.office.region if event.office else None
             return network.model_copy(update={"name": event.name, "region": region, "steward": event.steward})
+        case membership.StewardshipHandedOver():
+            return network.model_copy(update={"steward": event.steward})
         case membership.RepresentativeAppointed():
             representatives = {**representatives, event.person: Representative(principal=event.principal)}
         case membership.RepresentativeStoodDown():

@@ -117,6 +117,17 @@ _TABLE = (
         concerns=("network",),
     ),
     Rule(
+        membership.StewardshipHandedOver,
+        "membership",
+        "{network} has another steward.",
+        tells=(
+            Tell("person", "steward", "You are its steward."),
+            Tell("person", "before", "You were its steward."),
+            Tell("representative", "network"),
+        ),
+        concerns=("network",),
+    ),
+    Rule(
         membership.MembershipAppliedFor,
         "membership",
         "{network} asks to become a member network of {umbrella}.",
@@ -127,6 +138,13 @@ _TABLE = (
         membership.MemberNetworkAdmitted,
         "membership",
         "{name} is now a member network of {umbrella}, with one voice there.",
+        tells=_UMBRELLA_AND_NETWORK,
+        concerns=("umbrella", "network"),
+    ),
+    Rule(
+        membership.MemberNetworkDeclined,
+        "membership",
+        "The application of {network} to {umbrella} was declined; it may apply again.",
         tells=_UMBRELLA_AND_NETWORK,
         concerns=("umbrella", "network"),
     ),
