@@ -43,8 +43,9 @@ def test_what_the_migrations_make_is_what_the_tables_say(engine: Engine, service
         assert compare_metadata(context, [tables.metadata, LOOP]) == []
         made = inspect(connection)
         for table in (*tables.metadata.sorted_tables, *LOOP.sorted_tables):  # alembic passes over checks
-            declared = {str(check.name) for check in table.constraints if isinstance(check, CheckConstraint)}
-            assert {str(check["name"]) for check in made.get_check_constraints(table.name)} == declared, table.name
+            declared = sorted(str(check.name) for check in table.constraints if isinstance(check, CheckConstraint))
+            found = sorted(str(check["name"]) for check in made.get_check_constraints(table.name))
+            assert found == declared, table.name
 
 
 @pytest.mark.parametrize("service", SERVICES)
