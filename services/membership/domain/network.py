@@ -8,6 +8,7 @@ from pydantic import BaseModel
 from services.membership.domain.organisation import Organisation
 from shared.contracts.membership import (
     AppointRepresentative,
+    NetworkCarriedOver,
     NetworkRegistered,
     Office,
     Reach,
@@ -80,6 +81,14 @@ def register(
             code="organisation-unknown",
             sentence=f"No organisation has the id {command.organisation}; find its id with find-organisation.",
             field="organisation",
+        )
+    if organisation is not None and organisation.closed_at is not None:
+        return Refusal(
+            code="organisation-closed",
+            sentence=f"{organisation.name} is closed and becomes the home of no new network; "
+            "show-organisation tells what came after it.",
+            field="organisation",
+            data={"successors": list(organisation.successors)},
         )
     if command.parent is not None:
         if parent is None:
@@ -199,6 +208,8 @@ def evolve(network: Network | None, event: Event) -> Network:
         case RepresentativeStoodDown(), Network():
             remaining = {person: who for person, who in network.representatives.items() if person != event.person}
             return _with(network, remaining)
+        case NetworkCarriedOver(), Network():
+            return network.model_copy(update={"organisation": event.organisation})
     raise TypeError(f"{event.wire.type} does not happen to {network}")
 
 
