@@ -33,14 +33,21 @@ def imports() -> None:
 def organisations(
     file: File,
     register: Annotated[
-        str, typer.Option("--register", help="The register the file comes from; it alone changes its rows later.")
-    ] = organisation_file.REGISTER,
+        str | None,
+        typer.Option(
+            "--register",
+            help="The register it is of, which alone changes its rows later; told by the headings if not given.",
+        ),
+    ] = None,
     data: Data = options.DATA,
     principal: options.As = options.AS,
     timeout: options.Patience = IMPORT_WITHIN,
     as_json: AsJson = False,
 ) -> None:
-    """Take in a register of organisations, in the form of GOV.UK's: new ones are registered, changed ones changed."""
+    """Take in a register: organisations as GOV.UK lists them, local authorities, or NHS trusts.
+
+    Which one it is follows from the headings. New organisations are registered, changed ones changed; all or nothing.
+    """
     read = organisation_file.read(file.read_bytes(), register)
     raise finish(_sent(data, principal, read, file, timeout), as_json=as_json)
 

@@ -1,6 +1,6 @@
 """Which state of membership lies in which table, the reads that decisions need, and those that questions need."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, Row, Select, Text, and_, cast, func, or_, select
@@ -24,6 +24,8 @@ from shared.contracts.membership import (
     OrganisationMatches,
     OrganisationPage,
     OrganisationRow,
+    OrganisationStep,
+    OrganisationStory,
     OrganisationView,
     ProposalPage,
     ProposalSummary,
@@ -112,6 +114,16 @@ def speaks_in(work: Work, umbrella: str, principal: str) -> bool:
     return bool(work.select(statement.limit(1)))
 
 
+def at_home_in(work: Work, organisations: Collection[str]) -> dict[str, Network]:
+    """The networks whose home is one of these organisations, by id; locked.
+
+    Nobody can register another there meanwhile, if the organisations are locked before this is asked.
+    """
+    c = tables.networks.c
+    rows = work.select(select(c.id).where(c.organisation.in_(organisations)).order_by(c.id))
+    return work.load_all(NETWORKS, [row.id for row in rows])
+
+
 # ---- what questions need -------------------------------------------------------------------------------------------
 
 
@@ -165,6 +177,42 @@ def organisations_called(reader: Reader, query: FindOrganisation) -> Organisatio
             matches.append(OrganisationMatch(by="former-key", organisation=view))
     surest_first = ("key", "name", "abbreviation", "former-key")
     return OrganisationMatches(matches=tuple(sorted(matches, key=lambda match: surest_first.index(match.by))))
+
+
+def every_organisation(reader: Reader) -> dict[str, Organisation]:
+    """All organisations by id."""
+    rows = reader.select(select(tables.organisations).order_by(tables.organisations.c.key))
+    return {row.id: Organisation.model_validate(row._mapping) for row in rows}
+
+
+def organisation_story(reader: Reader, organisation: str) -> OrganisationStory | None:
+    """One organisation with all that came before and after it, however many changes away."""
+    found = reader.load(ORGANISATIONS, organisation)
+    if found is None:
+        return None
+    networks = tables.networks.c
+    at_home = reader.select(select(networks.id).where(networks.organisation == organisation).order_by(networks.id))
+    return OrganisationStory(
+        organisation=OrganisationView.model_validate(found.model_dump()),
+        predecessors=_steps(reader, found, lambda one: one.predecessors),
+        successors=_steps(reader, found, lambda one: one.successors),
+        networks=tuple(row.id for row in at_home),
+    )
+
+
+def _steps(
+    reader: Reader, start: Organisation, way: Callable[[Organisation], Collection[str]]
+) -> tuple[OrganisationStep, ...]:
+    steps: list[OrganisationStep] = []
+    seen, next_, count = {start.id}, set(way(start)), 0
+    while next_ := next_ - seen:
+        count += 1
+        reached = reader.load_all(ORGANISATIONS, sorted(next_))
+        seen |= next_
+        for one in sorted(reached.values(), key=lambda one: one.key):
+            steps.append(OrganisationStep(steps=count, name=one.name, key=one.key, closed_at=one.closed_at, id=one.id))
+        next_ = {id_ for one in reached.values() for id_ in way(one)}
+    return tuple(steps)
 
 
 def _names(column: ColumnElement[Any], key: str) -> ColumnElement[bool]:

@@ -55,6 +55,12 @@ organisations = _aggregate(
     Column("unknown_parents", Document, nullable=False),
     Column("supersedes", Document, nullable=False),
     Column("register_name", Key),
+    Column("other_names", Document, nullable=False, server_default="[]"),
+    Column("former_names", Document, nullable=False, server_default="[]"),
+    Column("listed_name", Key),
+    Column("predecessors", Document, nullable=False, server_default="[]"),
+    Column("successors", Document, nullable=False, server_default="[]"),
+    Column("closed_at", Moment),
     CheckConstraint("(latitude IS NULL) = (longitude IS NULL)", name="whole_coordinate"),
 )
 

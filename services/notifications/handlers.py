@@ -127,6 +127,7 @@ def concerned(event: Event) -> Iterable[Place]:
 
 
 for only_told in (
+    membership.NetworkCarriedOver,
     membership.MembershipAppliedFor,
     membership.WorkStreamOpened,
     membership.WorkStreamClosed,

@@ -49,6 +49,7 @@ ProposalState = Literal["draft", "open", "closed", "withdrawn"]
 MembershipState = Literal["applied", "admitted", "declined", "withdrawn", "lapsed"]
 SteeringRole = Literal["lead", "work-stream-lead"]
 
+CalledBy = Literal["name", "other-name", "former-name", "abbreviation", "key", "predecessor", "former-body", "initials"]
 OrganisationKey = Annotated[
     str,
     StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=200),
@@ -117,6 +118,9 @@ class RegisterOrganisation(Command):
     latitude: Latitude | None = None
     longitude: Longitude | None = None
     parents: tuple[Id, ...] = Field(default=(), max_length=20, description="organisations it belongs to")
+    other_names: tuple[Line, ...] = Field(
+        default=(), max_length=20, description="what else it is called, in any tongue"
+    )
 
 
 class OrganisationRow(BaseModel, frozen=True, extra="forbid"):
@@ -140,6 +144,7 @@ class OrganisationRow(BaseModel, frozen=True, extra="forbid"):
     place: str = Field(default="", max_length=1_000, description="town or city")
     latitude: float | None = Field(default=None, description="degrees north")
     longitude: float | None = Field(default=None, description="degrees east")
+    other_names: tuple[str, ...] = Field(default=(), max_length=100, description="what else the register calls it")
 
 
 class ImportOrganisations(Command):
@@ -185,12 +190,88 @@ class OrganisationRegistered(Event):
     )
     supersedes: tuple[OrganisationKey, ...] = Field(description="keys of former bodies whose work it took over")
     register_name: str | None = Field(description="the register that speaks for it, if one does")
+    other_names: tuple[str, ...] = Field(default=(), description="what else it is called")
+    former_names: tuple[str, ...] = Field(default=(), description="what it was called before, oldest first")
+    listed_name: str | None = Field(default=None, description="what its register still calls it after a renaming")
+    predecessors: tuple[Id, ...] = Field(default=(), description="organisations whose work it took over")
+    successors: tuple[Id, ...] = Field(default=(), description="organisations that took over work of it")
+    closed_at: Moment | None = None
 
 
 class OrganisationChanged(OrganisationRegistered):
     """An organisation is now as stated here; ``changed`` names the fields that differ from before."""
 
     changed: tuple[str, ...]
+
+
+# Machinery of government: organisations change ----------------------------------------------------------------------
+
+
+class RenameOrganisation(Command):
+    """Gives an organisation a new name. The old one is kept and still finds it."""
+
+    roles: ClassVar[tuple[Role, ...]] = ("operator",)
+
+    organisation: Id
+    name: Line
+    abbreviation: Line | None = Field(default=None, description="left out, the abbreviation stays")
+
+
+HomesOfNetworks = Annotated[
+    dict[Id, Id],
+    Field(max_length=500, description="network → organisation: the new home of each network, where there is a choice"),
+]
+
+
+class CloseOrganisation(Command):
+    """Closes an organisation. Its networks go to its successor; with several, ``networks`` says which goes where.
+
+    Without successors its networks stay as they are until they leave. Successors can be named later, once.
+    """
+
+    roles: ClassVar[tuple[Role, ...]] = ("operator",)
+
+    organisation: Id
+    successors: tuple[Id, ...] = Field(default=(), max_length=20)
+    networks: HomesOfNetworks = Field(default_factory=dict)
+
+
+class MergeOrganisations(Command):
+    """Merges organisations into another, registered before: they close, and their networks find a home there."""
+
+    roles: ClassVar[tuple[Role, ...]] = ("operator",)
+
+    organisations: tuple[Id, ...] = Field(min_length=1, max_length=20, description="those that are no more afterwards")
+    into: Id
+
+
+class SplitOrganisation(Command):
+    """Splits an organisation into several, registered before. It closes, unless it goes on beside them."""
+
+    roles: ClassVar[tuple[Role, ...]] = ("operator",)
+
+    organisation: Id
+    into: tuple[Id, ...] = Field(min_length=1, max_length=20)
+    goes_on: bool = Field(default=False, description="it stays, and so do those of its networks that are not named")
+    networks: HomesOfNetworks = Field(default_factory=dict)
+
+
+class OrganisationClosed(Event):
+    """An organisation is no more, or what became of a closed one is known now."""
+
+    key = "organisation"
+    organisation: Id
+    successors: tuple[Id, ...]
+    closed_at: Moment
+
+
+class NetworkCarriedOver(Event):
+    """A network has a new home organisation, because its former one was closed, merged or split."""
+
+    key = "network"
+    network: Id
+    organisation: Id
+    predecessor: Id = Field(description="its home organisation until now")
 
 
 # Networks and their members -----------------------------------------------------------------------------------------
@@ -639,6 +720,12 @@ class OrganisationView(BaseModel, frozen=True):
     unknown_parents: tuple[str, ...]
     supersedes: tuple[str, ...]
     register_name: str | None
+    other_names: tuple[str, ...] = ()
+    former_names: tuple[str, ...] = ()
+    listed_name: str | None = None
+    predecessors: tuple[Id, ...] = ()
+    successors: tuple[Id, ...] = ()
+    closed_at: Moment | None = None
 
 
 class OrganisationPage(BaseModel, frozen=True):
@@ -678,6 +765,61 @@ class FindOrganisation(Query[OrganisationMatches]):
     """Finds organisations by key, name, abbreviation, or the key of a former body whose work they took over."""
 
     words: Line
+
+
+class OrganisationCandidate(BaseModel, frozen=True):
+    """An organisation that a text may mean."""
+
+    score: float = Field(description="1 is its name word for word, 0 nothing in common")
+    by: CalledBy
+    matched: str = Field(description="what it is called that fits, as a register or an operator wrote it")
+    name: str
+    key: OrganisationKey
+    closed_at: Moment | None
+    id: Id
+
+
+class OrganisationCandidates(BaseModel, frozen=True):
+    """Which organisation a text means."""
+
+    answer: str = Field(description="the outcome and its reason in words")
+    certain: Id | None = Field(description="the organisation that is meant, where there is no doubt; else none")
+    candidates: tuple[OrganisationCandidate, ...] = Field(description="the likeliest first")
+
+
+class MatchOrganisation(Query[OrganisationCandidates]):
+    """Finds the organisation that any text means: a name, a former one, an abbreviation, also misspelt.
+
+    One is certain only if it scores at least 0.85, is at least 0.03 ahead of every other, has every word of the text,
+    and is not closed. Whatever binds a text to an organisation without asking somebody binds it to a certain one only.
+    """
+
+    text: Line
+
+
+class OrganisationStep(BaseModel, frozen=True):
+    """An organisation that came before or after another."""
+
+    steps: int = Field(description="how many changes lie between")
+    name: str
+    key: OrganisationKey
+    closed_at: Moment | None
+    id: Id
+
+
+class OrganisationStory(BaseModel, frozen=True):
+    """One organisation, where it came from and what became of it."""
+
+    organisation: OrganisationView
+    predecessors: tuple[OrganisationStep, ...] = Field(description="the nearest first")
+    successors: tuple[OrganisationStep, ...] = Field(description="the nearest first")
+    networks: tuple[Id, ...] = Field(description="networks at home in it")
+
+
+class ShowOrganisation(Query[OrganisationStory]):
+    """Shows one organisation with every organisation it came from and every one it went into."""
+
+    organisation: Id
 
 
 class NetworkSummary(BaseModel, frozen=True):

@@ -89,7 +89,12 @@ def test_a_changed_row_tells_the_change_and_keeps_the_id() -> None:
     assert isinstance(intake, Intake)
     [event] = intake.events
     assert isinstance(event, OrganisationChanged)
-    assert (event.name, event.changed, event.organisation) == ("The Treasury", ("name",), known[0].id)
+    assert (event.name, event.changed, event.organisation) == (
+        "The Treasury",
+        ("name", "former_names"),
+        known[0].id,
+    )
+    assert event.former_names == ("HM Treasury",)
 
 
 def test_a_parent_that_nobody_has_is_kept_as_unknown_and_found_when_it_comes() -> None:

@@ -188,7 +188,7 @@ def test_an_import_is_kept_and_told_and_a_second_one_changes_nothing(service: Se
     changed = service.send(an_import(OBR | {"name": "The OBR"}, TREASURY))["done"]
     assert changed["counts"] == {"registered": 0, "changed": 1, "unchanged": 1}
     last = service.told()[-1]
-    assert (last["data"]["name"], last["data"]["changed"], last["sequence"]) == ("The OBR", ["name"], 2)
+    assert (last["data"]["name"], last["data"]["changed"], last["sequence"]) == ("The OBR", ["name", "former_names"], 2)
 
 
 def test_an_import_with_a_problem_leaves_nothing_behind(service: Service) -> None:

@@ -10,6 +10,7 @@ from shared.contracts.membership import (
     AppointRepresentative,
     AppointSteward,
     HandOverStewardship,
+    NetworkCarriedOver,
     NetworkRegistered,
     Office,
     Reach,
@@ -83,6 +84,14 @@ def register(
             code="organisation-unknown",
             sentence=f"No organisation has the id {command.organisation}; find its id with find-organisation.",
             field="organisation",
+        )
+    if organisation is not None and organisation.closed_at is not None:
+        return Refusal(
+            code="organisation-closed",
+            sentence=f"{organisation.name} is closed and becomes the home of no new network; "
+            "show-organisation tells what came after it.",
+            field="organisation",
+            data={"successors": list(organisation.successors)},
         )
     if command.parent is not None:
         if parent is None:
@@ -225,6 +234,8 @@ def evolve(network: Network | None, event: Event) -> Network:
             return _with(network, remaining)
         case StewardshipHandedOver(), Network():
             return network.model_copy(update={"steward": event.steward})
+        case NetworkCarriedOver(), Network():
+            return network.model_copy(update={"organisation": event.organisation})
     raise TypeError(f"{event.wire.type} does not happen to {network}")
 
 

@@ -1,12 +1,14 @@
 """What is known of one organisation, and how one is registered by hand."""
 
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 
 from pydantic import BaseModel
 
 from shared.contracts.membership import (
     Nation,
     OrganisationChanged,
+    OrganisationClosed,
     OrganisationRegistered,
     OrganisationType,
     Region,
@@ -18,7 +20,10 @@ from shared.refusal import Refusal
 
 
 class Organisation(BaseModel, frozen=True):
-    """One public body or partner. ``register_name`` is the register that speaks for it; none if it came by hand."""
+    """One public body or partner. ``register_name`` is the register that speaks for it; none if it came by hand.
+
+    ``listed_name`` is what that register called it when it was renamed here; none once the register has followed.
+    """
 
     id: str
     key: str
@@ -35,6 +40,12 @@ class Organisation(BaseModel, frozen=True):
     unknown_parents: tuple[str, ...] = ()
     supersedes: tuple[str, ...] = ()
     register_name: str | None = None
+    other_names: tuple[str, ...] = ()
+    former_names: tuple[str, ...] = ()
+    listed_name: str | None = None
+    predecessors: tuple[str, ...] = ()
+    successors: tuple[str, ...] = ()
+    closed_at: datetime | None = None
 
 
 def register(
@@ -69,6 +80,7 @@ def register(
         latitude=command.latitude,
         longitude=command.longitude,
         parents=tuple(sorted(set(command.parents))),
+        other_names=command.other_names,
     )
     for problem in misplaced(organisation):
         return problem
@@ -93,6 +105,30 @@ def misplaced(organisation: Organisation) -> Iterator[Refusal]:
         )
 
 
+def changed(before: Organisation, now: Organisation) -> list[OrganisationChanged]:
+    """The event that states what differs now; none if nothing does."""
+    old, new = stated(before), stated(now)
+    fields = tuple(name for name in new if new[name] != old[name])
+    return [OrganisationChanged(**new, changed=fields)] if fields else []
+
+
+def renamed(organisation: Organisation, name: str) -> Organisation:
+    """The organisation under a new name; the old one becomes a former name."""
+    if name == organisation.name:
+        return organisation
+    former = [each for each in (*organisation.former_names, organisation.name) if each != name]
+    return organisation.model_copy(update={"name": name, "former_names": tuple(dict.fromkeys(former))})
+
+
+def unknown(organisation: str, field: str) -> Refusal:
+    """No organisation has this id."""
+    return Refusal(
+        code="organisation-unknown",
+        sentence=f"No organisation has the id {organisation}; find its id with match-organisation.",
+        field=field,
+    )
+
+
 def stated(organisation: Organisation) -> dict[str, object]:
     """The fields of an organisation as its event messages name them."""
     fields = organisation.model_dump()
@@ -101,8 +137,10 @@ def stated(organisation: Organisation) -> dict[str, object]:
     return fields
 
 
-def evolve(_organisation: Organisation | None, event: Event) -> Organisation:
-    """Both events state the organisation whole."""
+def evolve(organisation: Organisation | None, event: Event) -> Organisation:
+    """What is registered or changed is stated whole."""
+    if isinstance(event, OrganisationClosed) and organisation is not None:
+        return organisation.model_copy(update={"successors": event.successors, "closed_at": event.closed_at})
     if not isinstance(event, OrganisationRegistered | OrganisationChanged):
         raise TypeError(f"{event.wire.type} does not happen to an organisation")
     fields = event.model_dump(exclude={"changed"})

@@ -8,7 +8,7 @@ from graphlib import CycleError, TopologicalSorter
 from itertools import pairwise
 from typing import Any, Final, TypeVar, get_args
 
-from services.membership.domain.organisation import Organisation, misplaced, stated
+from services.membership.domain.organisation import Organisation, changed, misplaced, renamed, stated
 from shared.contracts.membership import (
     ImportOrganisations,
     Nation,
@@ -49,8 +49,36 @@ TYPE_OF_FORMAT: Final[Mapping[str, OrganisationType]] = {
 }
 """The formats of the GOV.UK register (its organisations API, 2026) and the type of ours that each one is."""
 
+TYPE_OF_AUTHORITY: Final[Mapping[str, OrganisationType]] = {
+    # A combined authority is made of councils, and is nearer to them than to anything else there is a word for.
+    "City corporation": "council",
+    "Combined authority": "council",
+    "County": "council",
+    "London borough": "council",
+    "Metropolitan district": "council",
+    "NI district": "council",
+    "Non-metropolitan district": "council",
+    "Scottish unitary authority": "council",
+    "Strategic Regional Authority": "council",
+    "Unitary authority": "council",
+    "Welsh unitary authority": "council",
+}
+"""The same of local authorities, as mySociety lists them (2025)."""
+
+TYPE_OF_TRUST: Final[Mapping[str, OrganisationType]] = {
+    "Acute and Acute & Community Trusts": "nhs-body",
+    "Acute Specialist Trusts": "nhs-body",
+    "Ambulance Trusts": "nhs-body",
+    "Community Trusts": "nhs-body",
+    "Mental Health & Learning Disability and Mental Health, Learning Disability & Community Trusts": "nhs-body",
+    "Online / Digital": "nhs-body",
+}
+"""The same of NHS trusts (2026)."""
+
+_FORMATS: Final = {**TYPE_OF_FORMAT, **TYPE_OF_AUTHORITY, **TYPE_OF_TRUST}
+
 _TYPES: Final[Mapping[str, OrganisationType]] = {
-    **{form.casefold(): kind for form, kind in TYPE_OF_FORMAT.items()},
+    **{form.casefold(): kind for form, kind in _FORMATS.items()},
     **{kind: kind for kind in get_args(OrganisationType)},
 }
 _NATIONS: Final[Mapping[str, Nation]] = {nation.casefold(): nation for nation in get_args(Nation)}
@@ -58,6 +86,7 @@ _REGIONS: Final[Mapping[str, Region]] = {region.casefold(): region for region in
 _has_form_of_key = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*").fullmatch
 _KEY_IS = f"a key is lower-case words and figures joined by hyphens, at most {MAX_LENGTH} characters (hm-treasury)"
 _WHEREABOUTS = ("nation", "region", "place", "latitude", "longitude")
+_NOT_IN_A_ROW = ("former_names", "listed_name", "predecessors", "successors", "closed_at")
 
 T = TypeVar("T")
 
@@ -95,12 +124,21 @@ def take_in(command: ImportOrganisations, known: Iterable[Organisation], new_ids
 
 
 def _event(before: Organisation | None, now: Organisation) -> OrganisationRegistered | None:
-    new = stated(now)
     if before is None:
-        return OrganisationRegistered(**new)
-    old = stated(before)
-    changed = tuple(name for name in new if new[name] != old[name])
-    return OrganisationChanged(**new, changed=changed) if changed else None
+        return OrganisationRegistered(**stated(now))
+    return next(iter(changed(before, now)), None)
+
+
+def _after(before: Organisation, listed: Organisation) -> Organisation:
+    """What is known of an organisation once its register lists it so.
+
+    A register does not undo a renaming of ours by saying again what it said before, and opens nothing that is closed.
+    """
+    kept = {name: getattr(before, name) for name in _NOT_IN_A_ROW}
+    if listed.name == (before.listed_name or before.name):
+        return listed.model_copy(update={**kept, "name": before.name})
+    named = renamed(before, listed.name)
+    return listed.model_copy(update={**kept, "former_names": named.former_names, "listed_name": None})
 
 
 def _refused(problems: Sequence[Refusal], rows: int) -> Refusal:
@@ -179,7 +217,7 @@ class _Reading:
             self._problem(number, "name", "name-missing", "has no name")
         name = self._line(number, "name", row.name)
         abbreviation = self._line(number, "abbreviation", row.abbreviation)
-        kind = self._one_of(number, "format", row.format, _TYPES, [*TYPE_OF_FORMAT, *get_args(OrganisationType)])
+        kind = self._one_of(number, "format", row.format, _TYPES, [*_FORMATS, *get_args(OrganisationType)])
         if not row.format.strip():
             self._problem(number, "format", "format-missing", "has no format; give what kind of body it is")
         parents = self._keys(number, "parents", row.parents)
@@ -187,6 +225,8 @@ class _Reading:
         whereabouts = self._whereabouts(number, row)
         if not (name and kind and self._row_of.get(key) == number):
             return
+        before = self.before.get(key)
+        other_names = tuple(filter(None, (self._line(number, "other_names", each) for each in row.other_names)))
         organisation = Organisation(
             id=self._ids[key],
             key=key,
@@ -198,8 +238,11 @@ class _Reading:
             unknown_parents=tuple(parent for parent in parents if parent not in self._ids),
             supersedes=supersedes,
             register_name=self.register,
-            **(whereabouts or {name: getattr(self.before.get(key), name, None) for name in _WHEREABOUTS}),
+            other_names=tuple(dict.fromkeys(other_names)) or getattr(before, "other_names", ()),
+            **(whereabouts or {name: getattr(before, name, None) for name in _WHEREABOUTS}),
         )
+        if before is not None:
+            organisation = _after(before, organisation)
         for problem in misplaced(organisation):
             self._problem(number, problem.field or "place", problem.code, f"is misplaced: {problem.sentence[:-1]}")
         self.organisations[key] = organisation

@@ -1,13 +1,20 @@
 """Organisations: registered by hand or from a register, listed and found."""
 
+from collections.abc import Mapping
+
 from services.membership import store
-from services.membership.domain import organisation, organisation_register
+from services.membership.domain import organisation, organisation_name, organisation_register
+from services.membership.domain.organisation import Organisation
+from services.membership.domain.organisation_name import Candidate
 from services.membership.handlers.surface import on
 from services.membership.store import ORGANISATIONS
 from shared.contracts.membership import (
     FindOrganisation,
     ImportOrganisations,
     ListOrganisations,
+    MatchOrganisation,
+    OrganisationCandidate,
+    OrganisationCandidates,
     OrganisationListed,
     OrganisationMatches,
     OrganisationPage,
@@ -57,3 +64,21 @@ def list_organisations(query: ListOrganisations, reader: Reader) -> Organisation
 @on.query(FindOrganisation)
 def find_organisation(query: FindOrganisation, reader: Reader) -> OrganisationMatches:
     return store.organisations_called(reader, query)
+
+
+@on.query(MatchOrganisation)
+def match_organisation(query: MatchOrganisation, reader: Reader) -> OrganisationCandidates:
+    known = store.every_organisation(reader)
+    candidates = organisation_name.names(organisation_name.called(known.values())).candidates(query.text)
+    certain = organisation_name.certain(candidates, known)
+    return OrganisationCandidates(
+        answer=organisation_name.in_words(candidates, known),
+        certain=certain.organisation if certain else None,
+        candidates=tuple(_candidate(each, known) for each in candidates[: organisation_name.MAX_CANDIDATES]),
+    )
+
+
+def _candidate(candidate: Candidate, known: Mapping[str, Organisation]) -> OrganisationCandidate:
+    found = known[candidate.organisation]
+    said = found.model_dump(include={"name", "key", "closed_at", "id"})
+    return OrganisationCandidate(score=candidate.score, by=candidate.by, matched=candidate.text, **said)

@@ -103,6 +103,13 @@ _TABLE = (
         concerns=("network", "parent"),
     ),
     Rule(
+        membership.NetworkCarriedOver,
+        "membership",
+        "{network} has a new home organisation, which came after its former one.",
+        tells=(Tell("representative", "network"), Tell("steward", "network")),
+        concerns=("network",),
+    ),
+    Rule(
         membership.RepresentativeAppointed,
         "membership",
         "{network} has a new representative.",
