@@ -6,17 +6,24 @@ from typing import Any
 from sqlalchemy import ColumnElement, Row, Select, Text, and_, cast, func, or_, select
 
 from services.membership import tables
-from services.membership.domain import membership, network, organisation, proposal, steering_group
+from services.membership.domain import membership, network, organisation, proposal, statement, steering_group
 from services.membership.domain.membership import PRESENT, Membership
 from services.membership.domain.network import Network
 from services.membership.domain.organisation import Organisation
 from services.membership.domain.proposal import Proposal
+from services.membership.domain.statement import SETTLED, Statement
 from services.membership.domain.steering_group import SteeringGroup
 from shared.contracts.membership import (
+    CommentPage,
+    CommentView,
     FindOrganisation,
+    ListComments,
     ListNetworks,
     ListOrganisations,
     ListProposals,
+    ListRecommendations,
+    ListSignatures,
+    ListStatements,
     MembershipView,
     NetworkPage,
     NetworkSummary,
@@ -27,6 +34,12 @@ from shared.contracts.membership import (
     OrganisationView,
     ProposalPage,
     ProposalSummary,
+    RecommendationLine,
+    RecommendationPage,
+    SignaturePage,
+    SignatureView,
+    StatementPage,
+    StatementSummary,
 )
 from shared.database import lots
 from shared.refusal import Refusal
@@ -42,6 +55,16 @@ STEERING_GROUPS = Aggregate(
     parts={"seats": tables.seats, "work_streams": tables.work_streams},
 )
 PROPOSALS = Aggregate(Proposal, tables.proposals, proposal.evolve, parts={"voices": tables.voices})
+STATEMENTS = Aggregate(
+    Statement,
+    tables.statements,
+    statement.evolve,
+    parts={
+        "comments": tables.statement_comments,
+        "signatures": tables.signatures,
+        "recommendations": tables.recommendations,
+    },
+)
 
 
 # ---- what decisions need -------------------------------------------------------------------------------------------
@@ -250,3 +273,78 @@ def proposal_page(reader: Reader, query: ListProposals) -> ProposalPage:
         for row in rows
     )
     return ProposalPage(proposals=summaries, total=total, next=summaries[-1].id if more else None)
+
+
+# ---- statements ----------------------------------------------------------------------------------------------------
+
+
+def statement_page(reader: Reader, query: ListStatements) -> StatementPage:
+    """Statements in the order they were drafted, which is the order of their ids."""
+    c, signed = tables.statements.c, tables.signatures.c
+    standing = and_(signed.owner == c.id, signed.withdrawn_at.is_(None))
+    signatures = select(func.count()).where(standing).scalar_subquery().label("signatures")
+    statement = select(tables.statements, signatures)
+    for column, wanted in ((c.umbrella, query.umbrella), (c.kind, query.kind), (c.state, query.state)):
+        if wanted is not None:
+            statement = statement.where(column == wanted)
+    if query.signed_by is not None:
+        mine = select(signed.owner).where(signed.key == query.signed_by, signed.withdrawn_at.is_(None))
+        statement = statement.where(c.id.in_(mine))
+    rows, total, more = _page(reader, statement, c.id, query.after, query.limit)
+    summaries = tuple(StatementSummary.model_validate(row._mapping) for row in rows)
+    return StatementPage(statements=summaries, total=total, next=summaries[-1].id if more else None)
+
+
+def comment_page(reader: Reader, query: ListComments) -> CommentPage:
+    """What networks said on a statement."""
+    c, networks = tables.statement_comments.c, tables.networks.c
+    statement = (
+        select(tables.statement_comments, c.key.label("network"), networks.name)
+        .join_from(tables.statement_comments, tables.networks, networks.id == c.key)
+        .where(c.owner == query.statement)
+    )
+    rows, total, more = _page(reader, statement, c.key, query.after, query.limit)
+    comments = tuple(CommentView.model_validate(row._mapping) for row in rows)
+    return CommentPage(comments=comments, total=total, next=comments[-1].network if more else None)
+
+
+def signature_page(reader: Reader, query: ListSignatures) -> SignaturePage:
+    """Who signed a statement."""
+    c, organisations = tables.signatures.c, tables.organisations.c
+    statement = (
+        select(tables.signatures, c.key.label("organisation"), organisations.name)
+        .join_from(tables.signatures, tables.organisations, organisations.id == c.key)
+        .where(c.owner == query.statement)
+    )
+    if not query.with_withdrawn:
+        statement = statement.where(c.withdrawn_at.is_(None))
+    rows, total, more = _page(reader, statement, c.key, query.after, query.limit)
+    signatures = tuple(SignatureView.model_validate(row._mapping) for row in rows)
+    return SignaturePage(signatures=signatures, total=total, next=signatures[-1].organisation if more else None)
+
+
+def recommendation_page(reader: Reader, query: ListRecommendations) -> RecommendationPage:
+    """Recommendations of issued statements in the order of their ids, the late ones alone if asked for."""
+    c, whole = tables.recommendations.c, tables.statements.c
+    late = and_(c.due <= reader.now, c.status.not_in(SETTLED))
+    statement = (
+        select(
+            tables.recommendations,
+            c.key.label("id"),
+            c.owner.label("statement"),
+            whole.umbrella,
+            whole.title,
+            late.label("late"),
+        )
+        .join_from(tables.recommendations, tables.statements, whole.id == c.owner)
+        .where(whole.state == "issued")
+    )
+    filters = ((whole.umbrella, query.umbrella), (c.organisation, query.organisation), (c.status, query.status))
+    for column, wanted in filters:
+        if wanted is not None:
+            statement = statement.where(column == wanted)
+    if query.late:
+        statement = statement.where(late)
+    rows, total, more = _page(reader, statement, c.key, query.after, query.limit)
+    lines = tuple(RecommendationLine.model_validate(row._mapping) for row in rows)
+    return RecommendationPage(recommendations=lines, total=total, next=lines[-1].id if more else None)

@@ -18,7 +18,15 @@ from sqlalchemy import (
 from sqlalchemy.schema import SchemaItem
 
 from services.membership.domain.steering_group import HUNDREDTHS, MAX_FTE, MAX_PERSON_FTE
-from shared.contracts.membership import MembershipState, ProposalState, Reach, SteeringRole
+from shared.contracts.membership import (
+    MembershipState,
+    ProposalState,
+    Reach,
+    RecommendationStatus,
+    StatementKind,
+    StatementState,
+    SteeringRole,
+)
 from shared.database import Document, Key, Moment
 
 metadata = MetaData()
@@ -137,4 +145,61 @@ voices = _part(
     proposals,
     Column("stance", Document),
     Column("earlier", Document, nullable=False),
+)
+
+statements = _aggregate(
+    "statements",
+    Column("umbrella", Key, ForeignKey("networks.id"), nullable=False),
+    Column("kind", Key, nullable=False),
+    Column("author", Key, nullable=False),
+    Column("title", Text, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("worded_at", Moment, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("state", Key, nullable=False),
+    Column("consulted", Document, nullable=False),
+    Column("consulted_from", Moment),
+    Column("consulted_until", Moment),
+    Column("proposal", Key, ForeignKey("proposals.id")),
+    Column("issued_at", Moment),
+    _one_of("kind", StatementKind),
+    _one_of("state", StatementState),
+    CheckConstraint("(state = 'issued') = (issued_at IS NOT NULL)", name="issued_at_some_time"),
+    CheckConstraint("state = 'draft' OR consulted_until IS NOT NULL", name="consulted_on_first"),
+    CheckConstraint(
+        "kind <> 'consensus-statement' OR state <> 'issued' OR proposal IS NOT NULL", name="consensus_was_agreed"
+    ),
+    Index("statements_of_umbrella", "umbrella", "id"),
+)
+statement_comments = _part(
+    "statement_comments",
+    statements,
+    Column("version", Integer, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("person", Key, nullable=False),
+    Column("made_at", Moment, nullable=False),
+)
+# The primary key, statement and organisation, is what lets an organisation sign once.
+signatures = _part(
+    "signatures",
+    statements,
+    Column("network", Key, ForeignKey("networks.id")),
+    Column("person", Key),
+    Column("signed_at", Moment, nullable=False),
+    Column("withdrawn_at", Moment),
+    CheckConstraint("(network IS NULL) = (person IS NULL)", name="somebody_of_a_network_or_an_operator"),
+)
+Index("signatures_of_organisation", signatures.c.key)
+recommendations = _part(
+    "recommendations",
+    statements,
+    Column("text", Text, nullable=False),
+    Column("addressee", Key, nullable=False),
+    Column("organisation", Key, ForeignKey("organisations.id"), index=True),
+    Column("due", Moment, nullable=False, index=True),
+    Column("status", Key, nullable=False),
+    Column("reason", Text),
+    Column("answered_at", Moment),
+    _one_of("status", RecommendationStatus),
+    CheckConstraint("status <> 'declined' OR reason IS NOT NULL", name="declined_with_a_reason"),
 )
