@@ -6,10 +6,19 @@ from typing import Any
 from sqlalchemy import ColumnElement, Row, Select, Text, and_, cast, func, or_, select
 
 from services.membership import tables
-from services.membership.domain import membership, network, organisation, proposal, statement, steering_group
+from services.membership.domain import (
+    membership,
+    network,
+    organisation,
+    peer_support,
+    proposal,
+    statement,
+    steering_group,
+)
 from services.membership.domain.membership import PRESENT, Membership
 from services.membership.domain.network import Network
 from services.membership.domain.organisation import Organisation
+from services.membership.domain.peer_support import BUSY, HelpRequest, Offer
 from services.membership.domain.proposal import Proposal
 from services.membership.domain.statement import SETTLED, Statement
 from services.membership.domain.steering_group import SteeringGroup
@@ -17,6 +26,7 @@ from shared.contracts.membership import (
     CommentPage,
     CommentView,
     FindOrganisation,
+    Helped,
     ListComments,
     ListNetworks,
     ListOrganisations,
@@ -32,6 +42,7 @@ from shared.contracts.membership import (
     OrganisationPage,
     OrganisationRow,
     OrganisationView,
+    PeerTopic,
     ProposalPage,
     ProposalSummary,
     RecommendationLine,
@@ -65,6 +76,9 @@ STATEMENTS = Aggregate(
         "recommendations": tables.recommendations,
     },
 )
+OFFERS = Aggregate(Offer, tables.peer_offers, peer_support.evolve)
+# Without events: nothing of a request for help goes anywhere.
+HELP_REQUESTS = Aggregate(HelpRequest, tables.help_requests)
 
 
 # ---- what decisions need -------------------------------------------------------------------------------------------
@@ -348,3 +362,86 @@ def recommendation_page(reader: Reader, query: ListRecommendations) -> Recommend
     rows, total, more = _page(reader, statement, c.key, query.after, query.limit)
     lines = tuple(RecommendationLine.model_validate(row._mapping) for row in rows)
     return RecommendationPage(recommendations=lines, total=total, next=lines[-1].id if more else None)
+
+
+# ---- peer support --------------------------------------------------------------------------------------------------
+
+
+def is_member_somewhere(work: Work, network: str) -> bool:
+    """Whether some umbrella has admitted a network."""
+    c = tables.memberships.c
+    return bool(work.select(select(c.id).where(c.network == network, c.state == "admitted").limit(1)))
+
+
+def offer_of(work: Work, mentor: str) -> Offer | None:
+    """What somebody offers."""
+    c = tables.peer_offers.c
+    found = work.select(select(c.id).where(c.mentor == mentor))
+    return work.load(OFFERS, found[0].id) if found else None
+
+
+def offers_that_stand(work: Work) -> Collection[Offer]:
+    """The offers of all who still represent the network they made them for, while that is a member somewhere."""
+    c, speaker, member = tables.peer_offers.c, tables.representatives.c, tables.memberships.c
+    speaks = and_(speaker.owner == c.network, speaker.principal == c.mentor)
+    admitted = select(member.network).where(member.state == "admitted")
+    statement = select(c.id).join_from(tables.peer_offers, tables.representatives, speaks)
+    rows = work.select(statement.where(c.network.in_(admitted)).order_by(c.id))
+    return work.load_all(OFFERS, [row.id for row in rows]).values()
+
+
+def waiting_for_a_peer(work: Work) -> Collection[HelpRequest]:
+    """The requests that no peer has been found for."""
+    c = tables.help_requests.c
+    rows = work.select(select(c.id).where(c.state == "waiting").order_by(c.id))
+    return work.load_all(HELP_REQUESTS, [row.id for row in rows]).values()
+
+
+def in_hand(work: Work) -> dict[str, int]:
+    """How many requests each mentor has in hand."""
+    c = tables.help_requests.c
+    statement = select(c.mentor, func.count().label("held")).where(c.state.in_(BUSY)).group_by(c.mentor)
+    return {row.mentor: row.held for row in work.select(statement)}
+
+
+def in_hand_of(work: Work, mentor: str) -> Collection[HelpRequest]:
+    """The requests a mentor has in hand."""
+    c = tables.help_requests.c
+    rows = work.select(select(c.id).where(c.mentor == mentor).order_by(c.id))
+    return work.load_all(HELP_REQUESTS, [row.id for row in rows]).values()
+
+
+def topics_asked(work: Work, asker: str) -> list[PeerTopic]:
+    """The topics of the requests that somebody has open."""
+    c = tables.help_requests.c
+    rows = work.select(select(c.topic).where(c.asker == asker, c.state != "ended").order_by(c.id))
+    return [row.topic for row in rows]
+
+
+def peer_support_of(reader: Reader, principal: str) -> tuple[Offer | None, list[HelpRequest], list[HelpRequest]]:
+    """What somebody offers, their requests, and the requests in their hand that they may know of; in order."""
+    offers, c = tables.peer_offers.c, tables.help_requests.c
+    found = reader.select(select(offers.id).where(offers.mentor == principal))
+    theirs = reader.select(select(c.id).where(c.asker == principal))
+    asked = reader.select(select(c.id).where(c.mentor == principal, c.state.in_(("asked", "matched"))))
+    requests = reader.load_all(HELP_REQUESTS, [row.id for row in (*theirs, *asked)])
+    in_order = [requests[id_] for id_ in sorted(requests)]
+    return (
+        reader.load(OFFERS, found[0].id) if found else None,
+        [request for request in in_order if request.asker == principal],
+        [request for request in in_order if request.mentor == principal and request.state in ("asked", "matched")],
+    )
+
+
+def networks_of_offers(reader: Reader, offers: Collection[str]) -> dict[str, str]:
+    """The names of the networks that offers come from, by offer."""
+    c, networks = tables.peer_offers.c, tables.networks.c
+    statement = select(c.id, networks.name).join_from(tables.peer_offers, tables.networks, networks.id == c.network)
+    return {row.id: row.name for row in reader.select(statement.where(c.id.in_(sorted(offers))))}
+
+
+def whether_it_helped(reader: Reader) -> dict[Helped, int]:
+    """The closed requests by what their askers said."""
+    c = tables.help_requests.c
+    rows = reader.select(select(c.helped, func.count().label("times")).where(c.state == "closed").group_by(c.helped))
+    return {row.helped: row.times for row in rows}

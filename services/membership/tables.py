@@ -19,10 +19,12 @@ from sqlalchemy.schema import SchemaItem
 
 from services.membership.domain.steering_group import HUNDREDTHS, MAX_FTE, MAX_PERSON_FTE
 from shared.contracts.membership import (
+    HelpState,
     MembershipState,
     ProposalState,
     Reach,
     RecommendationStatus,
+    SizeBand,
     StatementKind,
     StatementState,
     SteeringRole,
@@ -202,4 +204,46 @@ recommendations = _part(
     Column("answered_at", Moment),
     _one_of("status", RecommendationStatus),
     CheckConstraint("status <> 'declined' OR reason IS NOT NULL", name="declined_with_a_reason"),
+)
+
+peer_offers = _aggregate(
+    "peer_offers",
+    Column("mentor", Key, unique=True),  # one offer for each mentor; nobody's once it has ended
+    Column("network", Key, ForeignKey("networks.id"), nullable=False),
+    Column("organisation", Key, ForeignKey("organisations.id")),
+    Column("type", Key),
+    Column("region", Key),
+    Column("topics", Document, nullable=False),
+    Column("size", Key, nullable=False),
+    Column("at_once", Integer, nullable=False),
+    Column("asked", Integer, nullable=False),
+    _one_of("size", SizeBand),
+    CheckConstraint("at_once BETWEEN 1 AND 3", name="few_at_once"),
+)
+help_requests = _aggregate(
+    "help_requests",
+    Column("topic", Key, nullable=False),
+    Column("asker", Key, index=True),
+    Column("network", Key, ForeignKey("networks.id")),
+    Column("organisation", Key, ForeignKey("organisations.id")),
+    Column("type", Key),
+    Column("region", Key),
+    Column("size", Key),
+    Column("words", Text),
+    Column("state", Key, nullable=False, index=True),
+    Column("offer", Key, ForeignKey("peer_offers.id")),
+    Column("mentor", Key, index=True),
+    Column("score", Integer),
+    Column("why", Document, nullable=False),
+    Column("tried", Document, nullable=False),
+    Column("answer_by", Moment),
+    Column("was_matched", Boolean, nullable=False),
+    Column("helped", Key),
+    _one_of("state", HelpState),
+    CheckConstraint("(state IN ('proposed', 'asked', 'matched')) = (mentor IS NOT NULL)", name="in_a_hand_or_not"),
+    CheckConstraint("(state = 'closed') = (helped IS NOT NULL)", name="closed_with_an_answer"),
+    CheckConstraint(
+        "(state = 'closed') = (asker IS NULL) AND (state <> 'closed' OR (network IS NULL AND words IS NULL))",
+        name="forgotten_once_closed",
+    ),
 )

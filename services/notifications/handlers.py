@@ -136,6 +136,7 @@ for only_told in (
     membership.SignatureWithdrawn,
     membership.RecommendationAnswered,
     membership.RecommendationFellDue,
+    membership.MentorAsked,
     events.MeetingsPlanned,
     events.PlanFailed,
     benchmark.RoundOpened,

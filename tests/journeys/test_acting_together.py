@@ -7,11 +7,12 @@ from datetime import timedelta
 
 import pytest
 import pytest_asyncio
+from nats.aio.msg import Msg
 
 from deploy.people import People, new_id
 from shared import clock
 from shared.contracts import membership
-from shared.contracts.notifications import DeliveryView, ListDeliveries
+from shared.contracts.notifications import DeliveryView, ListAllDeliveries, ListDeliveries
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -138,3 +139,72 @@ async def test_a_consensus_statement_is_consulted_on_agreed_issued_signed_and_it
     assert (await people.ask("secretariat", membership.ListRecommendations(late=True))).total == 0
     shown = await people.ask("operator", membership.ShowStatement(statement=statement))
     assert (shown.state, shown.recommendations[0].reason) == ("issued", "Ours have two days already.")
+
+
+async def test_help_is_asked_for_a_peer_is_matched_and_it_helped_and_nobody_else_ever_hears_who_asked(
+    together: Together,
+) -> None:
+    people, networks = together.people, together.networks
+    asker = "someone-of-leeds"
+    await people.enter(asker)
+    appointed = membership.AppointRepresentative(network=networks["leeds-council"], person=new_id(), principal=asker)
+    await people.tell("leeds-council", appointed)
+    offered = membership.OfferExperience(
+        network=networks["york-hospital"], topics=("after-a-suicide",), size="5000-or-more"
+    )
+    offer = await people.make("york-hospital", offered)
+    published: list[bytes] = []
+
+    async def overhear(message: Msg) -> None:
+        published.append(message.data)
+
+    listening = [
+        await people.connection("operator").subscribe(subject, cb=overhear)
+        for subject in ("*.v1.event.>", "notifications.v1.delivery.>")
+    ]
+    request = await people.make(
+        asker,
+        membership.AskForHelp(
+            network=networks["leeds-council"],
+            topic="after-a-suicide",
+            size="1000-to-4999",
+            words="We lost a colleague last week.",
+        ),
+    )
+
+    async def is_proposed() -> bool:
+        return (await people.ask(asker, membership.ShowMyPeerSupport())).requests[0].state == "proposed"
+
+    await people.until("a peer is proposed", is_proposed)
+    [proposed] = (await people.ask(asker, membership.ShowMyPeerSupport())).requests
+    assert (proposed.peer_network, proposed.score) == ("york-hospital network", 2)
+    assert "It is in your region: Yorkshire and The Humber. (+1)" in proposed.why
+    assert (await people.ask("york-hospital", membership.ShowMyPeerSupport())).asked_of_me == ()
+
+    await people.tell(asker, membership.AcceptPeer(request=request))
+    notice = await together.told("york-hospital", membership.MentorAsked.wire.type)
+    assert (notice.sentence, notice.about) == ("A peer would like your help.", offer)
+    [asked] = (await people.ask("york-hospital", membership.ShowMyPeerSupport())).asked_of_me
+    assert (asked.topic, asked.asker, asked.words) == ("after-a-suicide", None, None)
+    await people.tell("york-hospital", membership.AcceptPeer(request=request))
+    [asked] = (await people.ask("york-hospital", membership.ShowMyPeerSupport())).asked_of_me
+    assert (asked.asker, asked.words) == (asker, "We lost a colleague last week.")
+
+    refusal = await people.try_in_vain("operator", membership.AcceptPeer(request=request))
+    assert refusal.code == "no-such-request"
+    assert (await people.ask("operator", membership.ShowMyPeerSupport())).requests == ()
+    await people.tell(asker, membership.RecordWhetherItHelped(request=request, helped="yes"))
+    assert (await people.ask(asker, membership.ShowMyPeerSupport())).requests == ()
+
+    async def the_notice_was_overheard() -> bool:
+        return any(b"A peer would like your help." in data for data in published)
+
+    await people.until("the operator has heard all there was", the_notice_was_overheard)
+    since = [data for data in published if b"representative-appointed" not in data]  # that was before
+    for secret in (asker, networks["leeds-council"], "We lost a colleague"):
+        assert not [data for data in since if secret.encode() in data]
+    everything = (await people.ask("operator", ListAllDeliveries(limit=500))).deliveries
+    told = {delivery.subscriber for delivery in everything if delivery.event == membership.MentorAsked.wire.type}
+    assert told == {"york-hospital"}
+    for listener in listening:
+        await listener.unsubscribe()

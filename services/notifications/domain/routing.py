@@ -319,6 +319,13 @@ _TABLE = (
         tells=_SECRETARIAT,
         concerns=("umbrella",),
     ),
+    Rule(
+        membership.MentorAsked,
+        "membership",
+        "A peer would like your help.",
+        tells=(Tell("person", "mentor", "You offered experience to peers."),),
+        confidential=True,
+    ),
 )
 RULES: Mapping[type[Event], Rule] = {rule.event: rule for rule in _TABLE}
 
