@@ -10,6 +10,7 @@ from services.membership.domain import (
     membership,
     network,
     organisation,
+    partner,
     peer_support,
     proposal,
     statement,
@@ -18,6 +19,7 @@ from services.membership.domain import (
 from services.membership.domain.membership import PRESENT, Membership
 from services.membership.domain.network import Network
 from services.membership.domain.organisation import Organisation
+from services.membership.domain.partner import Partner
 from services.membership.domain.peer_support import BUSY, HelpRequest, Offer
 from services.membership.domain.proposal import Proposal
 from services.membership.domain.statement import SETTLED, Statement
@@ -30,6 +32,7 @@ from shared.contracts.membership import (
     ListComments,
     ListNetworks,
     ListOrganisations,
+    ListPartners,
     ListProposals,
     ListRecommendations,
     ListSignatures,
@@ -42,6 +45,9 @@ from shared.contracts.membership import (
     OrganisationPage,
     OrganisationRow,
     OrganisationView,
+    PartnerLinkView,
+    PartnerPage,
+    PartnerView,
     PeerTopic,
     ProposalPage,
     ProposalSummary,
@@ -79,6 +85,7 @@ STATEMENTS = Aggregate(
 OFFERS = Aggregate(Offer, tables.peer_offers, peer_support.evolve)
 # Without events: nothing of a request for help goes anywhere.
 HELP_REQUESTS = Aggregate(HelpRequest, tables.help_requests)
+PARTNERS = Aggregate(Partner, tables.partners, partner.evolve, parts={"links": tables.partner_links})
 
 
 # ---- what decisions need -------------------------------------------------------------------------------------------
@@ -445,3 +452,39 @@ def whether_it_helped(reader: Reader) -> dict[Helped, int]:
     c = tables.help_requests.c
     rows = reader.select(select(c.helped, func.count().label("times")).where(c.state == "closed").group_by(c.helped))
     return {row.helped: row.times for row in rows}
+
+
+# ---- partners ------------------------------------------------------------------------------------------------------
+
+
+def names_of_partners(work: Work, umbrella: str) -> list[str]:
+    """The names of the partners an umbrella has at present."""
+    c = tables.partners.c
+    return [row.name for row in work.select(select(c.name).where(c.umbrella == umbrella, c.ended_at.is_(None)))]
+
+
+def partner_page(reader: Reader, query: ListPartners) -> PartnerPage:
+    """Partners in the order they were registered, which is the order of their ids."""
+    c, linked, stream = tables.partners.c, tables.partner_links.c, tables.work_streams.c
+    statement = select(tables.partners)
+    for column, wanted in ((c.umbrella, query.umbrella), (c.type, query.type)):
+        if wanted is not None:
+            statement = statement.where(column == wanted)
+    if query.work_stream is not None:
+        statement = statement.where(c.id.in_(select(linked.owner).where(linked.key == query.work_stream)))
+    if not query.with_ended:
+        statement = statement.where(c.ended_at.is_(None))
+    rows, total, more = _page(reader, statement, c.id, query.after, query.limit)
+    links = (
+        select(linked.owner, linked.key.label("work_stream"), linked.since, stream.name, stream.ongoing)
+        .join_from(tables.partner_links, tables.work_streams, stream.key == linked.key)
+        .where(linked.owner.in_([row.id for row in rows]))
+        .order_by(stream.name, linked.key)
+    )
+    streams: dict[str, list[PartnerLinkView]] = {}
+    for link in reader.select(links):
+        streams.setdefault(link.owner, []).append(PartnerLinkView.model_validate(link._mapping))
+    partners = tuple(
+        PartnerView.model_validate({**row._mapping, "work_streams": tuple(streams.get(row.id, ()))}) for row in rows
+    )
+    return PartnerPage(partners=partners, total=total, next=partners[-1].id if more else None)

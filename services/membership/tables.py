@@ -21,6 +21,7 @@ from services.membership.domain.steering_group import HUNDREDTHS, MAX_FTE, MAX_P
 from shared.contracts.membership import (
     HelpState,
     MembershipState,
+    PartnerType,
     ProposalState,
     Reach,
     RecommendationStatus,
@@ -247,3 +248,17 @@ help_requests = _aggregate(
         name="forgotten_once_closed",
     ),
 )
+
+partners = _aggregate(
+    "partners",
+    Column("umbrella", Key, ForeignKey("networks.id"), nullable=False),
+    Column("name", Key, nullable=False),
+    Column("type", Key, nullable=False),
+    Column("organisation", Key, ForeignKey("organisations.id")),
+    Column("since", Moment, nullable=False),
+    Column("ended_at", Moment),
+    _one_of("type", PartnerType),
+    Index("partners_of_umbrella", "umbrella", "id"),
+)
+partner_links = _part("partner_links", partners, Column("since", Moment, nullable=False))
+Index("partner_links_of_work_stream", partner_links.c.key)

@@ -208,3 +208,21 @@ async def test_help_is_asked_for_a_peer_is_matched_and_it_helped_and_nobody_else
     assert told == {"york-hospital"}
     for listener in listening:
         await listener.unsubscribe()
+
+
+async def test_a_charity_is_a_partner_linked_to_a_work_stream_until_the_partnership_ends(together: Together) -> None:
+    people, umbrella = together.people, together.umbrella
+    stream = await people.make("secretariat", membership.OpenWorkStream(network=umbrella, name="Bereavement"))
+    register = membership.RegisterPartner(umbrella=umbrella, name="A bereavement charity", type="charity")
+    refusal = await people.try_in_vain("leeds-council", register)
+    assert refusal.code == "not-of-the-steering-group"
+    partner = await people.make("secretariat", register)
+    await people.tell("secretariat", membership.LinkPartner(partner=partner, work_stream=stream))
+    [listed] = (await people.ask("leeds-council", membership.ListPartners(work_stream=stream))).partners
+    assert (listed.name, [each.name for each in listed.work_streams]) == ("A bereavement charity", ["Bereavement"])
+    notice = await together.told("leeds-council", membership.PartnerRegistered.wire.type)
+    assert notice.sentence == "Northern Wellbeing Network has a new partner."
+    await people.tell("secretariat", membership.EndPartnership(partner=partner))
+    assert (await people.ask("leeds-council", membership.ListPartners(work_stream=stream))).total == 0
+    [ended] = (await people.ask("leeds-council", membership.ListPartners(with_ended=True))).partners
+    assert ended.ended_at is not None

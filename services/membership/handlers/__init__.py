@@ -1,6 +1,14 @@
 """What membership hears, and what it does about it: load, decide, save. One module for each rule area."""
 
-from services.membership.handlers import networks, organisations, peer_support, proposals, statements, steering_groups
+from services.membership.handlers import (
+    networks,
+    organisations,
+    partners,
+    peer_support,
+    proposals,
+    statements,
+    steering_groups,
+)
 from services.membership.handlers.surface import on
 
-__all__ = ["networks", "on", "organisations", "peer_support", "proposals", "statements", "steering_groups"]
+__all__ = ["networks", "on", "organisations", "partners", "peer_support", "proposals", "statements", "steering_groups"]

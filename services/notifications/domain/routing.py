@@ -326,6 +326,27 @@ _TABLE = (
         tells=(Tell("person", "mentor", "You offered experience to peers."),),
         confidential=True,
     ),
+    Rule(
+        membership.PartnerRegistered,
+        "steering",
+        "{umbrella} has a new partner.",
+        tells=(Tell("members", "umbrella"), *_SECRETARIAT),
+        concerns=("umbrella",),
+    ),
+    Rule(
+        membership.PartnerLinked,
+        "steering",
+        "A partner of {umbrella} takes part in one more work stream.",
+        tells=_SECRETARIAT,
+        concerns=("umbrella",),
+    ),
+    Rule(
+        membership.PartnershipEnded,
+        "steering",
+        "A partnership of {umbrella} has ended.",
+        tells=(Tell("members", "umbrella"), *_SECRETARIAT),
+        concerns=("umbrella",),
+    ),
 )
 RULES: Mapping[type[Event], Rule] = {rule.event: rule for rule in _TABLE}
 
