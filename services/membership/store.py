@@ -6,17 +6,37 @@ from typing import Any
 from sqlalchemy import ColumnElement, Row, Select, Text, and_, cast, func, or_, select
 
 from services.membership import tables
-from services.membership.domain import membership, network, organisation, proposal, steering_group
+from services.membership.domain import (
+    membership,
+    network,
+    organisation,
+    partner,
+    peer_support,
+    proposal,
+    statement,
+    steering_group,
+)
 from services.membership.domain.membership import PRESENT, Membership
 from services.membership.domain.network import Network
 from services.membership.domain.organisation import Organisation
+from services.membership.domain.partner import Partner
+from services.membership.domain.peer_support import BUSY, HelpRequest, Offer
 from services.membership.domain.proposal import Proposal
+from services.membership.domain.statement import SETTLED, Statement
 from services.membership.domain.steering_group import SteeringGroup
 from shared.contracts.membership import (
+    CommentPage,
+    CommentView,
     FindOrganisation,
+    Helped,
+    ListComments,
     ListNetworks,
     ListOrganisations,
+    ListPartners,
     ListProposals,
+    ListRecommendations,
+    ListSignatures,
+    ListStatements,
     MembershipView,
     NetworkPage,
     NetworkSummary,
@@ -27,8 +47,18 @@ from shared.contracts.membership import (
     OrganisationStep,
     OrganisationStory,
     OrganisationView,
+    PartnerLinkView,
+    PartnerPage,
+    PartnerView,
+    PeerTopic,
     ProposalPage,
     ProposalSummary,
+    RecommendationLine,
+    RecommendationPage,
+    SignaturePage,
+    SignatureView,
+    StatementPage,
+    StatementSummary,
 )
 from shared.database import lots
 from shared.refusal import Refusal
@@ -44,6 +74,20 @@ STEERING_GROUPS = Aggregate(
     parts={"seats": tables.seats, "work_streams": tables.work_streams},
 )
 PROPOSALS = Aggregate(Proposal, tables.proposals, proposal.evolve, parts={"voices": tables.voices})
+STATEMENTS = Aggregate(
+    Statement,
+    tables.statements,
+    statement.evolve,
+    parts={
+        "comments": tables.statement_comments,
+        "signatures": tables.signatures,
+        "recommendations": tables.recommendations,
+    },
+)
+OFFERS = Aggregate(Offer, tables.peer_offers, peer_support.evolve)
+# Without events: nothing of a request for help goes anywhere.
+HELP_REQUESTS = Aggregate(HelpRequest, tables.help_requests)
+PARTNERS = Aggregate(Partner, tables.partners, partner.evolve, parts={"links": tables.partner_links})
 
 
 # ---- what decisions need -------------------------------------------------------------------------------------------
@@ -298,3 +342,197 @@ def proposal_page(reader: Reader, query: ListProposals) -> ProposalPage:
         for row in rows
     )
     return ProposalPage(proposals=summaries, total=total, next=summaries[-1].id if more else None)
+
+
+# ---- statements ----------------------------------------------------------------------------------------------------
+
+
+def statement_page(reader: Reader, query: ListStatements) -> StatementPage:
+    """Statements in the order they were drafted, which is the order of their ids."""
+    c, signed = tables.statements.c, tables.signatures.c
+    standing = and_(signed.owner == c.id, signed.withdrawn_at.is_(None))
+    signatures = select(func.count()).where(standing).scalar_subquery().label("signatures")
+    statement = select(tables.statements, signatures)
+    for column, wanted in ((c.umbrella, query.umbrella), (c.kind, query.kind), (c.state, query.state)):
+        if wanted is not None:
+            statement = statement.where(column == wanted)
+    if query.signed_by is not None:
+        mine = select(signed.owner).where(signed.key == query.signed_by, signed.withdrawn_at.is_(None))
+        statement = statement.where(c.id.in_(mine))
+    rows, total, more = _page(reader, statement, c.id, query.after, query.limit)
+    summaries = tuple(StatementSummary.model_validate(row._mapping) for row in rows)
+    return StatementPage(statements=summaries, total=total, next=summaries[-1].id if more else None)
+
+
+def comment_page(reader: Reader, query: ListComments) -> CommentPage:
+    """What networks said on a statement."""
+    c, networks = tables.statement_comments.c, tables.networks.c
+    statement = (
+        select(tables.statement_comments, c.key.label("network"), networks.name)
+        .join_from(tables.statement_comments, tables.networks, networks.id == c.key)
+        .where(c.owner == query.statement)
+    )
+    rows, total, more = _page(reader, statement, c.key, query.after, query.limit)
+    comments = tuple(CommentView.model_validate(row._mapping) for row in rows)
+    return CommentPage(comments=comments, total=total, next=comments[-1].network if more else None)
+
+
+def signature_page(reader: Reader, query: ListSignatures) -> SignaturePage:
+    """Who signed a statement."""
+    c, organisations = tables.signatures.c, tables.organisations.c
+    statement = (
+        select(tables.signatures, c.key.label("organisation"), organisations.name)
+        .join_from(tables.signatures, tables.organisations, organisations.id == c.key)
+        .where(c.owner == query.statement)
+    )
+    if not query.with_withdrawn:
+        statement = statement.where(c.withdrawn_at.is_(None))
+    rows, total, more = _page(reader, statement, c.key, query.after, query.limit)
+    signatures = tuple(SignatureView.model_validate(row._mapping) for row in rows)
+    return SignaturePage(signatures=signatures, total=total, next=signatures[-1].organisation if more else None)
+
+
+def recommendation_page(reader: Reader, query: ListRecommendations) -> RecommendationPage:
+    """Recommendations of issued statements in the order of their ids, the late ones alone if asked for."""
+    c, whole = tables.recommendations.c, tables.statements.c
+    late = and_(c.due <= reader.now, c.status.not_in(SETTLED))
+    statement = (
+        select(
+            tables.recommendations,
+            c.key.label("id"),
+            c.owner.label("statement"),
+            whole.umbrella,
+            whole.title,
+            late.label("late"),
+        )
+        .join_from(tables.recommendations, tables.statements, whole.id == c.owner)
+        .where(whole.state == "issued")
+    )
+    filters = ((whole.umbrella, query.umbrella), (c.organisation, query.organisation), (c.status, query.status))
+    for column, wanted in filters:
+        if wanted is not None:
+            statement = statement.where(column == wanted)
+    if query.late:
+        statement = statement.where(late)
+    rows, total, more = _page(reader, statement, c.key, query.after, query.limit)
+    lines = tuple(RecommendationLine.model_validate(row._mapping) for row in rows)
+    return RecommendationPage(recommendations=lines, total=total, next=lines[-1].id if more else None)
+
+
+# ---- peer support --------------------------------------------------------------------------------------------------
+
+
+def is_member_somewhere(work: Work, network: str) -> bool:
+    """Whether some umbrella has admitted a network."""
+    c = tables.memberships.c
+    return bool(work.select(select(c.id).where(c.network == network, c.state == "admitted").limit(1)))
+
+
+def offer_of(work: Work, mentor: str) -> Offer | None:
+    """What somebody offers."""
+    c = tables.peer_offers.c
+    found = work.select(select(c.id).where(c.mentor == mentor))
+    return work.load(OFFERS, found[0].id) if found else None
+
+
+def offers_that_stand(work: Work) -> Collection[Offer]:
+    """The offers of all who still represent the network they made them for, while that is a member somewhere."""
+    c, speaker, member = tables.peer_offers.c, tables.representatives.c, tables.memberships.c
+    speaks = and_(speaker.owner == c.network, speaker.principal == c.mentor)
+    admitted = select(member.network).where(member.state == "admitted")
+    statement = select(c.id).join_from(tables.peer_offers, tables.representatives, speaks)
+    rows = work.select(statement.where(c.network.in_(admitted)).order_by(c.id))
+    return work.load_all(OFFERS, [row.id for row in rows]).values()
+
+
+def waiting_for_a_peer(work: Work) -> Collection[HelpRequest]:
+    """The requests that no peer has been found for."""
+    c = tables.help_requests.c
+    rows = work.select(select(c.id).where(c.state == "waiting").order_by(c.id))
+    return work.load_all(HELP_REQUESTS, [row.id for row in rows]).values()
+
+
+def in_hand(work: Work) -> dict[str, int]:
+    """How many requests each mentor has in hand."""
+    c = tables.help_requests.c
+    statement = select(c.mentor, func.count().label("held")).where(c.state.in_(BUSY)).group_by(c.mentor)
+    return {row.mentor: row.held for row in work.select(statement)}
+
+
+def in_hand_of(work: Work, mentor: str) -> Collection[HelpRequest]:
+    """The requests a mentor has in hand."""
+    c = tables.help_requests.c
+    rows = work.select(select(c.id).where(c.mentor == mentor).order_by(c.id))
+    return work.load_all(HELP_REQUESTS, [row.id for row in rows]).values()
+
+
+def topics_asked(work: Work, asker: str) -> list[PeerTopic]:
+    """The topics of the requests that somebody has open."""
+    c = tables.help_requests.c
+    rows = work.select(select(c.topic).where(c.asker == asker, c.state != "ended").order_by(c.id))
+    return [row.topic for row in rows]
+
+
+def peer_support_of(reader: Reader, principal: str) -> tuple[Offer | None, list[HelpRequest], list[HelpRequest]]:
+    """What somebody offers, their requests, and the requests in their hand that they may know of; in order."""
+    offers, c = tables.peer_offers.c, tables.help_requests.c
+    found = reader.select(select(offers.id).where(offers.mentor == principal))
+    theirs = reader.select(select(c.id).where(c.asker == principal))
+    asked = reader.select(select(c.id).where(c.mentor == principal, c.state.in_(("asked", "matched"))))
+    requests = reader.load_all(HELP_REQUESTS, [row.id for row in (*theirs, *asked)])
+    in_order = [requests[id_] for id_ in sorted(requests)]
+    return (
+        reader.load(OFFERS, found[0].id) if found else None,
+        [request for request in in_order if request.asker == principal],
+        [request for request in in_order if request.mentor == principal and request.state in ("asked", "matched")],
+    )
+
+
+def networks_of_offers(reader: Reader, offers: Collection[str]) -> dict[str, str]:
+    """The names of the networks that offers come from, by offer."""
+    c, networks = tables.peer_offers.c, tables.networks.c
+    statement = select(c.id, networks.name).join_from(tables.peer_offers, tables.networks, networks.id == c.network)
+    return {row.id: row.name for row in reader.select(statement.where(c.id.in_(sorted(offers))))}
+
+
+def whether_it_helped(reader: Reader) -> dict[Helped, int]:
+    """The closed requests by what their askers said."""
+    c = tables.help_requests.c
+    rows = reader.select(select(c.helped, func.count().label("times")).where(c.state == "closed").group_by(c.helped))
+    return {row.helped: row.times for row in rows}
+
+
+# ---- partners ------------------------------------------------------------------------------------------------------
+
+
+def names_of_partners(work: Work, umbrella: str) -> list[str]:
+    """The names of the partners an umbrella has at present."""
+    c = tables.partners.c
+    return [row.name for row in work.select(select(c.name).where(c.umbrella == umbrella, c.ended_at.is_(None)))]
+
+
+def partner_page(reader: Reader, query: ListPartners) -> PartnerPage:
+    """Partners in the order they were registered, which is the order of their ids."""
+    c, linked, stream = tables.partners.c, tables.partner_links.c, tables.work_streams.c
+    statement = select(tables.partners)
+    for column, wanted in ((c.umbrella, query.umbrella), (c.type, query.type)):
+        if wanted is not None:
+            statement = statement.where(column == wanted)
+    if query.work_stream is not None:
+        statement = statement.where(c.id.in_(select(linked.owner).where(linked.key == query.work_stream)))
+    if not query.with_ended:
+        statement = statement.where(c.ended_at.is_(None))
+    rows, total, more = _page(reader, statement, c.id, query.after, query.limit)
+    links = (
+        select(linked.owner, linked.key.label("work_stream"), linked.since, stream.name, stream.ongoing)
+        .join_from(tables.partner_links, tables.work_streams, stream.key == linked.key)
+        .where(linked.owner.in_([row.id for row in rows]))
+        .order_by(stream.name, linked.key)
+    )
+    streams: dict[str, list[PartnerLinkView]] = {}
+    for link in reader.select(links):
+        streams.setdefault(link.owner, []).append(PartnerLinkView.model_validate(link._mapping))
+    partners = tuple(
+        PartnerView.model_validate({**row._mapping, "work_streams": tuple(streams.get(row.id, ()))}) for row in rows
+    )
+    return PartnerPage(partners=partners, total=total, next=partners[-1].id if more else None)

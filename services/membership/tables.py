@@ -18,7 +18,18 @@ from sqlalchemy import (
 from sqlalchemy.schema import SchemaItem
 
 from services.membership.domain.steering_group import HUNDREDTHS, MAX_FTE, MAX_PERSON_FTE
-from shared.contracts.membership import MembershipState, ProposalState, Reach, SteeringRole
+from shared.contracts.membership import (
+    HelpState,
+    MembershipState,
+    PartnerType,
+    ProposalState,
+    Reach,
+    RecommendationStatus,
+    SizeBand,
+    StatementKind,
+    StatementState,
+    SteeringRole,
+)
 from shared.database import Document, Key, Moment
 
 metadata = MetaData()
@@ -145,3 +156,116 @@ voices = _part(
     Column("stance", Document),
     Column("earlier", Document, nullable=False),
 )
+
+statements = _aggregate(
+    "statements",
+    Column("umbrella", Key, ForeignKey("networks.id"), nullable=False),
+    Column("kind", Key, nullable=False),
+    Column("author", Key, nullable=False),
+    Column("title", Text, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("worded_at", Moment, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("state", Key, nullable=False),
+    Column("consulted", Document, nullable=False),
+    Column("consulted_from", Moment),
+    Column("consulted_until", Moment),
+    Column("proposal", Key, ForeignKey("proposals.id")),
+    Column("issued_at", Moment),
+    _one_of("kind", StatementKind),
+    _one_of("state", StatementState),
+    CheckConstraint("(state = 'issued') = (issued_at IS NOT NULL)", name="issued_at_some_time"),
+    CheckConstraint("state = 'draft' OR consulted_until IS NOT NULL", name="consulted_on_first"),
+    CheckConstraint(
+        "kind <> 'consensus-statement' OR state <> 'issued' OR proposal IS NOT NULL", name="consensus_was_agreed"
+    ),
+    Index("statements_of_umbrella", "umbrella", "id"),
+)
+statement_comments = _part(
+    "statement_comments",
+    statements,
+    Column("version", Integer, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("person", Key, nullable=False),
+    Column("made_at", Moment, nullable=False),
+)
+# The primary key, statement and organisation, is what lets an organisation sign once.
+signatures = _part(
+    "signatures",
+    statements,
+    Column("network", Key, ForeignKey("networks.id")),
+    Column("person", Key),
+    Column("signed_at", Moment, nullable=False),
+    Column("withdrawn_at", Moment),
+    CheckConstraint("(network IS NULL) = (person IS NULL)", name="somebody_of_a_network_or_an_operator"),
+)
+Index("signatures_of_organisation", signatures.c.key)
+recommendations = _part(
+    "recommendations",
+    statements,
+    Column("text", Text, nullable=False),
+    Column("addressee", Key, nullable=False),
+    Column("organisation", Key, ForeignKey("organisations.id"), index=True),
+    Column("due", Moment, nullable=False, index=True),
+    Column("status", Key, nullable=False),
+    Column("reason", Text),
+    Column("answered_at", Moment),
+    _one_of("status", RecommendationStatus),
+    CheckConstraint("status <> 'declined' OR reason IS NOT NULL", name="declined_with_a_reason"),
+)
+
+peer_offers = _aggregate(
+    "peer_offers",
+    Column("mentor", Key, unique=True),  # one offer for each mentor; nobody's once it has ended
+    Column("network", Key, ForeignKey("networks.id"), nullable=False),
+    Column("organisation", Key, ForeignKey("organisations.id")),
+    Column("type", Key),
+    Column("region", Key),
+    Column("topics", Document, nullable=False),
+    Column("size", Key, nullable=False),
+    Column("at_once", Integer, nullable=False),
+    Column("asked", Integer, nullable=False),
+    _one_of("size", SizeBand),
+    CheckConstraint("at_once BETWEEN 1 AND 3", name="few_at_once"),
+)
+help_requests = _aggregate(
+    "help_requests",
+    Column("topic", Key, nullable=False),
+    Column("asker", Key, index=True),
+    Column("network", Key, ForeignKey("networks.id")),
+    Column("organisation", Key, ForeignKey("organisations.id")),
+    Column("type", Key),
+    Column("region", Key),
+    Column("size", Key),
+    Column("words", Text),
+    Column("state", Key, nullable=False, index=True),
+    Column("offer", Key, ForeignKey("peer_offers.id")),
+    Column("mentor", Key, index=True),
+    Column("score", Integer),
+    Column("why", Document, nullable=False),
+    Column("tried", Document, nullable=False),
+    Column("answer_by", Moment),
+    Column("was_matched", Boolean, nullable=False),
+    Column("helped", Key),
+    _one_of("state", HelpState),
+    CheckConstraint("(state IN ('proposed', 'asked', 'matched')) = (mentor IS NOT NULL)", name="in_a_hand_or_not"),
+    CheckConstraint("(state = 'closed') = (helped IS NOT NULL)", name="closed_with_an_answer"),
+    CheckConstraint(
+        "(state = 'closed') = (asker IS NULL) AND (state <> 'closed' OR (network IS NULL AND words IS NULL))",
+        name="forgotten_once_closed",
+    ),
+)
+
+partners = _aggregate(
+    "partners",
+    Column("umbrella", Key, ForeignKey("networks.id"), nullable=False),
+    Column("name", Key, nullable=False),
+    Column("type", Key, nullable=False),
+    Column("organisation", Key, ForeignKey("organisations.id")),
+    Column("since", Moment, nullable=False),
+    Column("ended_at", Moment),
+    _one_of("type", PartnerType),
+    Index("partners_of_umbrella", "umbrella", "id"),
+)
+partner_links = _part("partner_links", partners, Column("since", Moment, nullable=False))
+Index("partner_links_of_work_stream", partner_links.c.key)

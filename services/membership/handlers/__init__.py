@@ -1,6 +1,25 @@
 """What membership hears, and what it does about it: load, decide, save. One module for each rule area."""
 
-from services.membership.handlers import networks, organisation_changes, organisations, proposals, steering_groups
+from services.membership.handlers import (
+    networks,
+    organisation_changes,
+    organisations,
+    partners,
+    peer_support,
+    proposals,
+    statements,
+    steering_groups,
+)
 from services.membership.handlers.surface import on
 
-__all__ = ["networks", "on", "organisation_changes", "organisations", "proposals", "steering_groups"]
+__all__ = [
+    "networks",
+    "on",
+    "organisation_changes",
+    "organisations",
+    "partners",
+    "peer_support",
+    "proposals",
+    "statements",
+    "steering_groups",
+]

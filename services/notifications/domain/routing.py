@@ -93,6 +93,7 @@ _INVITED = (
 )
 _STEERED = (Tell("members", "network"), Tell("steering-member", "network"), Tell("steward", "network"))
 _PLANNING = (Tell("steering-member", "umbrella"), Tell("steward", "umbrella"))
+_SECRETARIAT = (Tell("steering-member", "umbrella"), Tell("steward", "umbrella"))
 
 _TABLE = (
     Rule(
@@ -297,6 +298,79 @@ _TABLE = (
         "An organisation has one data steward fewer.",
         tells=(Tell("person", "principal", "You no longer hand in and see its scores."),),
         confidential=True,
+    ),
+    Rule(
+        membership.StatementConsultedOn,
+        "decisions",
+        "{umbrella} asks for comments on a statement until {until}.",
+        tells=(
+            Tell("representative", "consulted", "It is one of the networks asked to comment on this statement."),
+            *_SECRETARIAT,
+        ),
+        concerns=("umbrella",),
+    ),
+    Rule(
+        membership.StatementIssued,
+        "decisions",
+        "{umbrella} has issued a {kind}, which organisations may sign.",
+        tells=(Tell("members", "umbrella"), *_SECRETARIAT),
+        concerns=("umbrella",),
+    ),
+    Rule(
+        membership.StatementSigned,
+        "decisions",
+        "An organisation has signed a statement of {umbrella}.",
+        tells=_SECRETARIAT,
+        concerns=("umbrella", "network"),
+    ),
+    Rule(
+        membership.SignatureWithdrawn,
+        "decisions",
+        "An organisation has taken back its signature under a statement of {umbrella}.",
+        tells=(Tell("representative", "network", "It took the signature back."), *_SECRETARIAT),
+        concerns=("umbrella", "network"),
+    ),
+    Rule(
+        membership.RecommendationAnswered,
+        "decisions",
+        "A recommendation of {umbrella} has another status: {status}.",
+        tells=_SECRETARIAT,
+        concerns=("umbrella",),
+    ),
+    Rule(
+        membership.RecommendationFellDue,
+        "decisions",
+        "A recommendation of {umbrella} was due, and nobody has answered it.",
+        tells=_SECRETARIAT,
+        concerns=("umbrella",),
+    ),
+    Rule(
+        membership.MentorAsked,
+        "membership",
+        "A peer would like your help.",
+        tells=(Tell("person", "mentor", "You offered experience to peers."),),
+        confidential=True,
+    ),
+    Rule(
+        membership.PartnerRegistered,
+        "steering",
+        "{umbrella} has a new partner.",
+        tells=(Tell("members", "umbrella"), *_SECRETARIAT),
+        concerns=("umbrella",),
+    ),
+    Rule(
+        membership.PartnerLinked,
+        "steering",
+        "A partner of {umbrella} takes part in one more work stream.",
+        tells=_SECRETARIAT,
+        concerns=("umbrella",),
+    ),
+    Rule(
+        membership.PartnershipEnded,
+        "steering",
+        "A partnership of {umbrella} has ended.",
+        tells=(Tell("members", "umbrella"), *_SECRETARIAT),
+        concerns=("umbrella",),
     ),
 )
 RULES: Mapping[type[Event], Rule] = {rule.event: rule for rule in _TABLE}

@@ -1,0 +1,392 @@
+"""Peer support: who asks for help is matched with one who has the experience, and both say yes or no.
+
+To ask for help takes courage, so who asked is kept from everybody. The asker is the first to answer: of a peer they do
+not want, that peer never hears. The peer answers on the topic alone, and learns who asked once both have accepted. A
+request makes no event message. When it is over, who asked and whom is forgotten.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Final, get_args
+
+from pydantic import BaseModel
+
+from services.membership.domain.network import Network, acts_for, represents
+from services.membership.domain.organisation import Organisation
+from shared.contracts.membership import (
+    AskForHelp,
+    ExperienceOffered,
+    ExperienceOfferEnded,
+    Helped,
+    HelpState,
+    MentorAsked,
+    OfferExperience,
+    OrganisationType,
+    PeerSupportFigures,
+    PeerTopic,
+    Region,
+    SizeBand,
+)
+from shared.contracts.message import Event
+from shared.refusal import Refusal
+
+SAME_TYPE = 3
+SAME_SIZE = 2
+NEXT_SIZE = 1
+SAME_REGION = 1
+"""What an offer scores for being near to a request, 0 to 6. That the topic is the same is not scored but required."""
+MAX_REQUESTS = 3
+"""Requests one person may have at a time, so that nobody takes every mentor."""
+ANSWER_WITHIN = timedelta(days=7)
+"""How long the asker, and then the peer, have to answer; a peer is not kept from others for longer."""
+FORGOTTEN_AFTER = timedelta(days=90)
+"""How long a request that ended without a word on whether it helped is kept for one."""
+FEW = 10
+"""Fewer answers than this are not shown: one could be known."""
+SIZES: Final[tuple[SizeBand, ...]] = get_args(SizeBand)
+BUSY: Final[tuple[HelpState, ...]] = ("proposed", "asked", "matched")
+"""States in which a request is in a mentor's hand."""
+
+
+class Offer(BaseModel, frozen=True):
+    """What somebody offers. ``mentor`` is nobody once it has ended; ``asked`` counts how often they were asked."""
+
+    id: str
+    mentor: str | None
+    network: str
+    organisation: str | None
+    type: OrganisationType | None
+    region: Region | None
+    topics: tuple[PeerTopic, ...]
+    size: SizeBand
+    at_once: int
+    asked: int = 0
+
+
+class HelpRequest(BaseModel, frozen=True):
+    """One request. ``tried`` are the mentors it came to nothing with. Once closed, only topic and answer are left."""
+
+    id: str
+    topic: PeerTopic
+    asker: str | None = None
+    network: str | None = None
+    organisation: str | None = None
+    type: OrganisationType | None = None
+    region: Region | None = None
+    size: SizeBand | None = None
+    words: str | None = None
+    state: HelpState = "waiting"
+    offer: str | None = None
+    mentor: str | None = None
+    score: int | None = None
+    why: tuple[str, ...] = ()
+    tried: tuple[str, ...] = ()
+    answer_by: datetime | None = None
+    """Until when somebody may answer: the asker to what is proposed or, at the end, whether it helped; or the peer."""
+    was_matched: bool = False
+    helped: Helped | None = None
+
+
+class Match(BaseModel, frozen=True):
+    """An offer for a request: how near it is, and why it is this one."""
+
+    request: str
+    offer: str
+    mentor: str
+    score: int
+    why: tuple[str, ...] = ()
+
+
+# Who is matched with whom --------------------------------------------------------------------------------------------
+
+
+def match(requests: Collection[HelpRequest], offers: Collection[Offer], in_hand: Mapping[str, int]) -> list[Match]:
+    """A peer for each request that can have one, the longest waiting first.
+
+    The nearest offer wins; of those equally near that of the mentor with the fewest in hand, then of the one asked
+    least often so far, then the earliest. Nobody gets more than they said. ``in_hand``: requests by mentor.
+    """
+    held = dict(in_hand)
+    matches = []
+    for request in sorted(requests, key=lambda request: request.id):
+        found = [
+            Match(request=request.id, offer=offer.id, mentor=offer.mentor, score=_score(request, offer))
+            for offer in sorted(offers, key=lambda offer: (offer.asked, offer.id))
+            if offer.mentor and _may_help(request, offer) and held.get(offer.mentor, 0) < offer.at_once
+        ]
+        if found:
+            best = min(found, key=lambda each: (-each.score, held.get(each.mentor, 0)))  # the first of those as good
+            held[best.mentor] = held.get(best.mentor, 0) + 1
+            offer = next(offer for offer in offers if offer.id == best.offer)
+            matches.append(best.model_copy(update={"why": _why(request, offer, alone=len(found) == 1)}))
+    return matches
+
+
+def _score(request: HelpRequest, offer: Offer) -> int:
+    return sum(points for points, _ in _near(request, offer))
+
+
+def _may_help(request: HelpRequest, offer: Offer) -> bool:
+    """Whether an offer is one at all for a request: never from the same house, where people know each other."""
+    same_house = request.organisation is not None and request.organisation == offer.organisation
+    return (
+        request.topic in offer.topics
+        and offer.mentor not in (request.asker, *request.tried)
+        and offer.network != request.network
+        and not same_house
+    )
+
+
+def _near(request: HelpRequest, offer: Offer) -> list[tuple[int, str]]:
+    """What an offer scores for a request, each with its reason."""
+    reasons = []
+    if request.type is not None and request.type == offer.type:
+        reasons.append((SAME_TYPE, f"It is at home in an organisation of your type: {_words(offer.type)}."))
+    if request.size is not None:
+        apart = abs(SIZES.index(request.size) - SIZES.index(offer.size))
+        if apart == 0:
+            reasons.append((SAME_SIZE, f"The organisation is of your size: {_words(offer.size)}."))
+        elif apart == 1:
+            reasons.append((NEXT_SIZE, f"The organisation is nearly of your size: {_words(offer.size)}."))
+    if request.region is not None and request.region == offer.region:
+        reasons.append((SAME_REGION, f"It is in your region: {offer.region}."))
+    return reasons
+
+
+def _why(request: HelpRequest, offer: Offer, *, alone: bool) -> tuple[str, ...]:
+    last = (
+        "No other peer has both the experience and room at present."
+        if alone
+        else "Nobody who has the experience and room is nearer; of those as near, the one with the fewest in hand."
+    )
+    return (
+        f"The peer offers experience of {_words(request.topic)}.",
+        *(f"{reason} (+{points})" for points, reason in _near(request, offer)),
+        last,
+    )
+
+
+def _words(name: str) -> str:
+    return name.replace("-", " ")
+
+
+# Offering ------------------------------------------------------------------------------------------------------------
+
+
+def region_of(network: Network, home: Organisation | None) -> Region | None:
+    """Where a network is: its office, else its home organisation."""
+    return network.office.region if network.office else home.region if home else None
+
+
+def offer(
+    network: Network,
+    home: Organisation | None,
+    command: OfferExperience,
+    principal: str,
+    *,
+    new_id: str,
+    is_member: bool,
+    offers_already: bool,
+) -> list[Event] | Refusal:
+    """Offers experience. A mentor will hear who is in difficulty: some umbrella must have admitted their network."""
+    if represents(network, principal) is None:
+        return Refusal(
+            code="not-a-representative",
+            sentence=f"{principal} cannot offer the experience of {network.name}: its representatives may.",
+            field="network",
+        )
+    if not is_member:
+        return Refusal(
+            code="not-a-member",
+            sentence=f"{network.name} is a member of no umbrella network; peers are helped by members alone.",
+            field="network",
+        )
+    if offers_already:
+        return Refusal(
+            code="offers-already",
+            sentence=f"{principal} has an offer already; end it with end-offer to make another one.",
+        )
+    return [
+        ExperienceOffered(
+            offer=new_id,
+            mentor=principal,
+            network=network.id,
+            organisation=network.organisation,
+            type=home.type if home else None,
+            region=region_of(network, home),
+            topics=tuple(sorted(set(command.topics))),
+            size=command.size,
+            at_once=command.at_once,
+        )
+    ]
+
+
+def end_offer(offered: Offer | None, principal: str) -> list[Event] | Refusal:
+    """Takes an offer back."""
+    if offered is None or offered.mentor != principal:
+        return Refusal(
+            code="no-offer", sentence=f"{principal} has no offer that could be ended; offer-experience makes one."
+        )
+    return [ExperienceOfferEnded(offer=offered.id)]
+
+
+def evolve(offered: Offer | None, event: Event) -> Offer:
+    """Applies what happened to an offer."""
+    match event, offered:
+        case ExperienceOffered(), None:
+            return Offer(id=event.offer, **event.model_dump(exclude={"offer"}))
+        case ExperienceOfferEnded(), Offer():
+            return offered.model_copy(update={"mentor": None})
+        case MentorAsked(), Offer():
+            return offered.model_copy(update={"asked": offered.asked + 1})
+    raise TypeError(f"{event.wire.type} does not happen to {offered}")
+
+
+# Asking --------------------------------------------------------------------------------------------------------------
+
+
+def ask(
+    network: Network, home: Organisation | None, command: AskForHelp, principal: str, *, new_id: str, has: Sequence[str]
+) -> HelpRequest | Refusal:
+    """Asks for help. ``has``: the topics of the requests that whoever asks has open already."""
+    if not acts_for(network, principal):
+        return Refusal(
+            code="not-of-this-network",
+            sentence=f"{principal} cannot ask for {network.name}: its steward and its representatives may.",
+            field="network",
+        )
+    if command.topic in has:
+        return Refusal(
+            code="asked-already",
+            sentence=f"There is an open request of yours on {_words(command.topic)}; show-my-peer-support shows it.",
+            field="topic",
+        )
+    if len(has) >= MAX_REQUESTS:
+        return Refusal(
+            code="requests-enough",
+            sentence=f"There are {len(has)} open requests of yours, and one more was asked; {MAX_REQUESTS} are allowed "
+            "at a time.",
+            data={"requests": len(has), "most": MAX_REQUESTS},
+        )
+    return HelpRequest(
+        id=new_id,
+        topic=command.topic,
+        asker=principal,
+        network=network.id,
+        organisation=network.organisation,
+        type=home.type if home else None,
+        region=region_of(network, home),
+        size=command.size,
+        words=command.words,
+    )
+
+
+def propose(request: HelpRequest, found: Match, at: datetime) -> HelpRequest:
+    """A peer is found: the asker is the first to say yes or no."""
+    return _with(
+        request,
+        state="proposed",
+        offer=found.offer,
+        mentor=found.mentor,
+        score=found.score,
+        why=found.why,
+        answer_by=at + ANSWER_WITHIN,
+    )
+
+
+def accept(request: HelpRequest | None, id_: str, principal: str, at: datetime) -> HelpRequest | Refusal:
+    """The asker takes the peer proposed, upon which that peer is asked; or the peer takes the request."""
+    if request and request.state == "proposed" and request.asker == principal:
+        return _with(request, state="asked", answer_by=at + ANSWER_WITHIN)
+    if request and request.state == "asked" and request.mentor == principal:
+        return _with(request, state="matched", answer_by=None, was_matched=True)
+    return _not_theirs(id_)
+
+
+def decline(request: HelpRequest | None, id_: str, principal: str, at: datetime) -> HelpRequest | Refusal:
+    """The asker wants another peer, or the peer cannot help. A peer who had accepted may end it at any time."""
+    if request and request.state == "proposed" and request.asker == principal:
+        return _waiting_again(request)
+    if request and request.state == "asked" and request.mentor == principal:
+        return _waiting_again(request)
+    if request and request.state == "matched" and request.mentor == principal:
+        return _ended(request, at)
+    return _not_theirs(id_)
+
+
+def silence(request: HelpRequest, at: datetime) -> HelpRequest | None:
+    """What becomes of a request when its time is up: ``None`` if it is forgotten.
+
+    If the peer said nothing another one is looked for. If the asker said nothing the peer is set free.
+    """
+    if request.answer_by is None or at < request.answer_by:
+        return request
+    if request.state == "proposed":
+        return _ended(request, at)
+    if request.state == "asked":
+        return _waiting_again(request)
+    return None if request.state == "ended" else request
+
+
+def close(request: HelpRequest | None, id_: str, principal: str, helped: Helped) -> HelpRequest | Refusal:
+    """Keeps whether it helped, and on which topic; and nothing of who asked, or whom."""
+    if request is None or request.asker != principal:
+        return _not_theirs(id_)
+    if not request.was_matched:
+        return Refusal(
+            code="not-matched",
+            sentence="Nobody has accepted this request yet, so nobody can have helped; take it back with "
+            "withdraw-help-request.",
+            data={"state": request.state},
+        )
+    return HelpRequest(id=request.id, topic=request.topic, state="closed", helped=helped)
+
+
+def withdraw(request: HelpRequest | None, id_: str, principal: str) -> Refusal | None:
+    """Why a request cannot be taken back; ``None`` if it can, whatever has come of it."""
+    return None if request is not None and request.asker == principal else _not_theirs(id_)
+
+
+def released(request: HelpRequest) -> HelpRequest:
+    """What becomes of a request whose peer takes the offer back: one who has accepted stays, else another is found."""
+    return request if request.state == "matched" else _waiting_again(request)
+
+
+def _waiting_again(request: HelpRequest) -> HelpRequest:
+    tried = (*request.tried, request.mentor) if request.mentor else request.tried
+    return _with(_let_go(request), state="waiting", tried=tried)
+
+
+def _ended(request: HelpRequest, at: datetime) -> HelpRequest:
+    return _with(_let_go(request), state="ended", answer_by=at + FORGOTTEN_AFTER)
+
+
+def _let_go(request: HelpRequest) -> HelpRequest:
+    return _with(request, offer=None, mentor=None, score=None, why=(), answer_by=None)
+
+
+def _not_theirs(id_: str) -> Refusal:
+    # One answer for a request that does not exist, is not theirs or is not theirs yet: nothing can be probed with it.
+    return Refusal(
+        code="no-such-request",
+        sentence=f"No request {id_} waits for that from you; show-my-peer-support shows those that do.",
+        field="request",
+    )
+
+
+def _with(request: HelpRequest, **changes: object) -> HelpRequest:
+    return request.model_copy(update=changes)
+
+
+# Whether it helped ---------------------------------------------------------------------------------------------------
+
+
+def figures(helped: Mapping[Helped, int]) -> PeerSupportFigures:
+    """How often help helped, or why that is not said."""
+    closed = sum(helped.values())
+    if closed < FEW:
+        why = f"Fewer than {FEW} requests have ended with an answer; so few could be known."
+        return PeerSupportFigures(closed=None, helped=None, withheld=why)
+    return PeerSupportFigures(
+        closed=closed, helped={answer: helped.get(answer, 0) for answer in get_args(Helped)}, withheld=None
+    )

@@ -1,0 +1,332 @@
+"""Statements: worded, consulted on, issued for good, signed by organisations, and answered for."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from services.membership.domain import statement
+from services.membership.domain.network import Network, Representative
+from services.membership.domain.proposal import Proposal
+from services.membership.domain.statement import MIN_CONSULTATION, Signatory, Statement
+from services.membership.domain.steering_group import SteeringGroup
+from shared.contracts.membership import (
+    AnswerRecommendation,
+    CommentOnStatement,
+    ConsultOnStatement,
+    Decision,
+    DraftStatement,
+    GivenRecommendation,
+    Outcome,
+    RecommendationStatus,
+    ReviseStatement,
+    StatementIssued,
+    UmbrellaRules,
+)
+from shared.contracts.message import Event
+from shared.refusal import Refusal
+
+NOON = datetime(2026, 9, 1, 12, tzinfo=UTC)
+UNTIL = NOON + MIN_CONSULTATION
+DUE = NOON + timedelta(days=90)
+
+
+def an_id(number: int) -> str:
+    return f"00000000-0000-7000-8000-{number:012x}"
+
+
+STATEMENT, COUNCIL, HOSPITAL = an_id(1), an_id(5), an_id(6)
+HIRE, TRAIN = an_id(31), an_id(32)
+UMBRELLA = Network(
+    id=an_id(2),
+    name="Cross-government network",
+    reach="national",
+    organisation=an_id(3),
+    parent=None,
+    office=None,
+    umbrella=UmbrellaRules(),
+    steering_group=an_id(4),
+    steward="sam",
+)
+GROUP = SteeringGroup(id=an_id(4), network=UMBRELLA.id)
+
+
+def a_member(name: str, number: int, organisation: str | None) -> Network:
+    """Its representative has the network's own name as principal."""
+    people = {an_id(100 + number): Representative(principal=name, office=None)}
+    changes = {
+        "id": an_id(number), "name": name, "organisation": organisation, "umbrella": None, "steering_group": None,
+        "reach": "local", "steward": f"{name}-steward", "parent": UMBRELLA.id, "representatives": people,
+    }  # fmt: skip
+    return UMBRELLA.model_copy(update=changes)
+
+
+LEEDS, YORK = a_member("leeds", 21, COUNCIL), a_member("york", 22, HOSPITAL)
+MEMBERS = [LEEDS.id, YORK.id]
+
+
+def after(decision: Sequence[Event] | Refusal, state: Statement | None = None) -> Statement:
+    assert not isinstance(decision, Refusal), decision
+    for event in decision:
+        state = statement.evolve(state, event)
+    assert state is not None
+    return state
+
+
+def code(decision: Sequence[Event] | Refusal | Signatory) -> str:
+    assert isinstance(decision, Refusal), decision
+    return decision.code
+
+
+def recommended(**changes: Any) -> GivenRecommendation:
+    fields = {"text": "Employ a counsellor.", "addressee": "Leeds City Council", "organisation": COUNCIL, "due": DUE}
+    return GivenRecommendation(**fields | changes)
+
+
+def draft(kind: Any = "report", at: datetime = NOON, may: bool = True, **changes: Any) -> list[Event] | Refusal:
+    given = (recommended(**changes), recommended(text="Train managers.", addressee="Everybody", organisation=None))
+    command = DraftStatement(umbrella=UMBRELLA.id, kind=kind, title="Sleep", text="Sleep.", recommendations=given)
+    return statement.draft(
+        UMBRELLA,
+        command,
+        "ann",
+        new_id=STATEMENT,
+        recommended=statement.numbered(given, [HIRE, TRAIN]),
+        organisations={COUNCIL},
+        may_draft=may,
+        at=at,
+    )
+
+
+def revise(state: Statement, text: str = "Sleep more.", at: datetime = NOON) -> list[Event] | Refusal:
+    command = ReviseStatement(statement=STATEMENT, text=text)
+    return statement.revise(state, command, recommended=(), organisations=(), at=at)
+
+
+def consult(state: Statement, until: datetime = UNTIL, at: datetime = NOON) -> list[Event] | Refusal:
+    return statement.consult(state, UMBRELLA, ConsultOnStatement(statement=STATEMENT, until=until), MEMBERS, at)
+
+
+def comment(
+    state: Statement, by: Network = LEEDS, text: str = "Too long.", at: datetime = NOON, principal: str | None = None
+) -> list[Event] | Refusal:
+    command = CommentOnStatement(statement=STATEMENT, network=by.id, text=text)
+    return statement.comment(state, by, command, principal or by.name, at)
+
+
+def issue(state: Statement, at: datetime = UNTIL, agreed: Proposal | None = None) -> list[Event] | Refusal:
+    return statement.issue(state, UMBRELLA, agreed, "sam", may_issue=True, at=at)
+
+
+def consulted(kind: Any = "report") -> Statement:
+    drafted = after(draft(kind))
+    return after(consult(drafted), drafted)
+
+
+def issued() -> Statement:
+    state = consulted()
+    return after(issue(state), state)
+
+
+# ---- wording and consulting ----------------------------------------------------------------------------------------
+
+
+def test_a_statement_is_drafted_consulted_on_and_issued() -> None:
+    state = issued()
+    assert (state.state, state.title, state.author, state.issued_at) == ("issued", "Sleep", "ann", UNTIL)
+    assert [each.addressee for each in state.recommendations.values()] == ["Leeds City Council", "Everybody"]
+
+
+def test_strangers_draft_nothing_and_the_author_and_the_steering_group_lead() -> None:
+    assert code(draft(may=False)) == "not-a-member"
+    state = consulted()
+    refusal = statement.not_leading(state, UMBRELLA, GROUP, "york")
+    assert refusal is not None
+    assert refusal.code == "not-theirs-to-lead"
+    assert statement.not_leading(state, UMBRELLA, GROUP, "ann") is None
+    assert statement.not_leading(state, UMBRELLA, GROUP, "sam") is None
+
+
+def test_a_recommendation_names_a_known_organisation_and_a_day_to_come() -> None:
+    assert code(draft(organisation=HOSPITAL)) == "organisation-unknown"
+    assert code(draft(due=NOON)) == "due-already"
+
+
+def test_a_consultation_takes_a_week_at_the_least() -> None:
+    drafted = after(draft())
+    assert code(consult(drafted, until=UNTIL - timedelta(seconds=1))) == "consultation-too-short"
+    assert after(consult(drafted), drafted).consulted_until == UNTIL
+
+
+def test_the_wording_stays_while_networks_comment_on_it() -> None:
+    state = consulted()
+    assert code(revise(state)) == "consultation-runs"
+    assert code(consult(state)) == "consultation-runs"
+    assert after(revise(state, at=UNTIL), state).version == 2
+
+
+def test_a_network_that_was_asked_comments_until_the_date_and_the_latest_counts() -> None:
+    state = consulted()
+    once = after(comment(state), state)
+    assert comment(once) == []
+    twice = after(comment(once, text="Better."), once)
+    assert [(said.text, said.version) for said in twice.comments.values()] == [("Better.", 1)]
+    assert code(comment(state, at=UNTIL)) == "consultation-closed"
+    assert code(comment(state, principal="york")) == "not-a-representative"
+    assert code(comment(state, by=a_member("hull", 23, None))) == "not-consulted"
+    assert code(comment(after(draft()))) == "not-consulted-on"
+
+
+def test_a_second_consultation_asks_everybody_again() -> None:
+    state = consulted()
+    state = after(comment(state), state)
+    revised = after(revise(state, at=UNTIL), state)
+    again = after(consult(revised, until=UNTIL + MIN_CONSULTATION, at=UNTIL), revised)
+    assert statement.silent(again) == (LEEDS.id, YORK.id)
+    assert again.comments[LEEDS.id].version == 1
+    said = after(comment(again, at=UNTIL), again)
+    assert said.comments[LEEDS.id].version == 2
+
+
+# ---- issuing -------------------------------------------------------------------------------------------------------
+
+
+def test_a_statement_is_issued_after_the_date_or_once_every_network_has_commented() -> None:
+    assert code(issue(after(draft()))) == "not-consulted-on"
+    state = consulted()
+    assert code(issue(state, at=NOON)) == "consultation-runs"
+    state = after(comment(state), state)
+    assert code(issue(state, at=NOON)) == "consultation-runs"
+    state = after(comment(state, by=YORK), state)
+    assert after(issue(state, at=NOON), state).state == "issued"
+
+
+def test_the_author_alone_does_not_speak_for_the_umbrella() -> None:
+    decision = statement.issue(consulted(), UMBRELLA, None, "ann", may_issue=False, at=UNTIL)
+    assert code(decision) == "not-of-the-steering-group"
+
+
+def test_what_is_issued_stays_as_it_is() -> None:
+    state = issued()
+    later = UNTIL + timedelta(days=1)
+    decisions = revise(state, at=later), consult(state, at=later), comment(state, at=later), issue(state, at=later)
+    assert {code(decision) for decision in decisions} == {"statement-issued"}
+
+
+def test_a_recommendation_that_fell_due_meanwhile_is_not_issued() -> None:
+    assert code(issue(consulted(), at=DUE)) == "due-already"
+
+
+def a_proposal(outcome: Outcome = "agreed", **changes: Any) -> Proposal:
+    decision = Decision(outcome=outcome, sentence="So.", asked=2, spoke=2, counts={}, closed_at=NOON)
+    fields = {"id": an_id(9), "umbrella": UMBRELLA.id, "author": "ann", "title": "SLEEP", "text": "T"}
+    return Proposal(**fields | {"state": "closed", "opened_at": NOON, "decision": decision} | changes)
+
+
+def test_a_consensus_statement_needs_the_consensus() -> None:
+    state = consulted("consensus-statement")
+    [event] = issue(state, agreed=a_proposal())
+    assert isinstance(event, StatementIssued)
+    assert event.proposal == an_id(9)
+
+
+@pytest.mark.parametrize(
+    "proposal",
+    [
+        None,
+        a_proposal("blocked"),
+        a_proposal(state="open", decision=None),
+        a_proposal(umbrella=an_id(77)),
+        a_proposal(title="Breakfast"),
+        a_proposal(opened_at=NOON - timedelta(seconds=1)),
+    ],
+    ids=["none", "blocked", "undecided", "of another umbrella", "on something else", "before the last revision"],
+)
+def test_nothing_less_than_an_agreed_proposal_on_this_wording_is_the_consensus(
+    proposal: Proposal | None,
+) -> None:
+    assert code(issue(consulted("consensus-statement"), agreed=proposal)) == "not-agreed"
+
+
+# ---- signing -------------------------------------------------------------------------------------------------------
+
+
+def test_a_representative_of_a_member_network_signs_for_its_home_organisation() -> None:
+    by = statement.signatory(UMBRELLA, LEEDS, "leeds", is_member=True)
+    assert by == Signatory(organisation=COUNCIL, network=LEEDS.id, person=an_id(121))
+
+
+def test_nobody_else_speaks_for_an_organisation() -> None:
+    open_ = UMBRELLA.model_copy(update={"umbrella": UmbrellaRules(open=True)})
+    homeless = LEEDS.model_copy(update={"organisation": None})
+    for umbrella, network, principal, is_member, expected in (
+        (UMBRELLA, LEEDS, "york", True, "not-a-representative"),
+        (UMBRELLA, LEEDS, "leeds-steward", True, "not-a-representative"),
+        (UMBRELLA, homeless, "leeds", True, "no-home-organisation"),
+        (UMBRELLA, LEEDS, "leeds", False, "not-a-member"),
+        (open_, LEEDS, "leeds", True, "members-admitted-unseen"),
+    ):
+        assert code(statement.signatory(umbrella, network, principal, is_member=is_member)) == expected
+
+
+BY_LETTER = Signatory(organisation=COUNCIL)
+
+
+def test_an_organisation_signs_once_withdraws_and_may_sign_again() -> None:
+    state = issued()
+    assert code(statement.withdraw_signature(state, BY_LETTER, UNTIL)) == "not-signed"
+    signed = after(statement.sign(state, BY_LETTER, UNTIL), state)
+    assert statement.sign(signed, BY_LETTER, DUE) == []
+    withdrawn = after(statement.withdraw_signature(signed, BY_LETTER, DUE), signed)
+    assert (withdrawn.signatures[COUNCIL].signed_at, withdrawn.signatures[COUNCIL].withdrawn_at) == (UNTIL, DUE)
+    assert code(statement.withdraw_signature(withdrawn, BY_LETTER, DUE)) == "not-signed"
+    assert after(statement.sign(withdrawn, BY_LETTER, DUE), withdrawn).signatures[COUNCIL].withdrawn_at is None
+
+
+def test_nothing_is_signed_whose_text_may_still_change() -> None:
+    assert code(statement.sign(consulted(), BY_LETTER, NOON)) == "not-issued"
+
+
+# ---- recommendations -----------------------------------------------------------------------------------------------
+
+
+def answer(
+    state: Statement, status: RecommendationStatus, reason: str | None = None, by: Signatory | None = None
+) -> list[Event] | Refusal:
+    command = AnswerRecommendation(statement=STATEMENT, recommendation=HIRE, status=status, reason=reason)
+    return statement.answer(state, command, by, DUE)
+
+
+def test_to_decline_or_to_go_back_needs_a_reason() -> None:
+    state = issued()
+    assert code(answer(state, "declined")) == "reason-missing"
+    done = after(answer(state, "done"), state)
+    assert answer(done, "done") == []
+    assert code(answer(done, "open")) == "reason-missing"
+    assert after(answer(done, "open", "She left."), done).recommendations[HIRE].reason == "She left."
+
+
+def test_an_organisation_answers_what_is_addressed_to_it_and_nothing_else() -> None:
+    state = issued()
+    assert after(answer(state, "under-way", by=BY_LETTER), state).recommendations[HIRE].status == "under-way"
+    assert code(answer(state, "under-way", by=Signatory(organisation=HOSPITAL))) == "not-addressed"
+    assert code(answer(consulted(), "done")) == "no-such-recommendation"
+
+
+@pytest.mark.parametrize(
+    ("status", "late"), [("open", True), ("under-way", True), ("done", False), ("declined", False)]
+)
+def test_what_is_due_and_neither_done_nor_declined_is_late(status: RecommendationStatus, late: bool) -> None:
+    [hire, _] = issued().recommendations.values()
+    hire = hire.model_copy(update={"status": status})
+    assert statement.is_late(hire, DUE) is late
+    assert not statement.is_late(hire, DUE - timedelta(seconds=1))
+
+
+def test_falling_due_is_said_of_what_nobody_answered() -> None:
+    state = issued()
+    assert len(statement.fall_due(state, HIRE, DUE)) == 1
+    assert statement.fall_due(state, HIRE, DUE - timedelta(seconds=1)) == []
+    assert statement.fall_due(after(answer(state, "under-way"), state), HIRE, DUE) == []
+    assert statement.fall_due(state, an_id(99), DUE) == []

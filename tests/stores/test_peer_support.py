@@ -1,0 +1,240 @@
+"""Peer support on a store: what becomes of a request, and who can find out that there is one."""
+
+import json
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, MetaData, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from services.membership import tables
+from services.membership.domain.peer_support import ANSWER_WITHIN
+from services.membership.handlers import on
+from shared import clock
+from shared.contracts.membership import (
+    AcceptPeer,
+    ApplyForMembership,
+    AppointRepresentative,
+    AskForHelp,
+    DeclinePeer,
+    EndOffer,
+    MyPeerSupport,
+    OfferExperience,
+    RecordWhetherItHelped,
+    ShowMyPeerSupport,
+    ShowNetwork,
+    ShowPeerSupportFigures,
+    StandDownRepresentative,
+    WithdrawHelpRequest,
+)
+from shared.database import reading, writing
+from shared.migration import upgrade
+from shared.timers import TIMERS
+from shared.unit_of_work import Reader
+from tests.stores.test_membership import Service, new_id
+
+ASKER = "asker-in-confidence"
+WORDS = "My whole team is in tears."
+
+
+class Peers(Service):
+    """Membership with an umbrella whose members leeds, york and hull are of different organisations."""
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__(engine)
+        umbrella = self.umbrella(open=True)
+        self.networks = self.members_of_their_own(umbrella, "leeds", "york", "hull")
+
+    def members_of_their_own(self, umbrella: str, *names: str) -> dict[str, str]:
+        networks = {name: self.network(name, self.organisation(f"{name}-council", "council")) for name in names}
+        for name, network in networks.items():
+            self.do(ApplyForMembership(umbrella=umbrella, network=network), name)
+        return networks
+
+    def mine(self, principal: str) -> MyPeerSupport:
+        self.run()  # what is due by itself: matching, and asking mentors
+        with reading(self.engine) as connection:
+            answer = on.queries[ShowMyPeerSupport.wire.name].run(
+                ShowMyPeerSupport(), Reader(connection, clock.now(), principal)
+            )
+        assert isinstance(answer, MyPeerSupport)
+        return answer
+
+    def offer(self, name: str, **changes: Any) -> str:
+        fields = {"network": self.networks[name], "topics": ("funding",), "size": "50-to-249"}
+        return self.do(OfferExperience.model_validate(fields | changes), name)
+
+    def ask_for_help(self, name: str = "leeds", by: str = ASKER) -> str:
+        """Somebody of a network, not known as anything else, asks for help."""
+        appointed = AppointRepresentative(network=self.networks[name], person=new_id(), principal=by)
+        self.do(appointed, f"{name}-steward")
+        command = AskForHelp(network=self.networks[name], topic="funding", size="50-to-249", words=WORDS)
+        return self.do(command, by)
+
+    def late(self, name: str) -> None:
+        """Lets the time for an answer run out."""
+        with writing(self.engine) as connection:
+            past = clock.now() - timedelta(seconds=1)
+            connection.execute(update(tables.help_requests).values(answer_by=past))
+            connection.execute(update(TIMERS).where(TIMERS.c.name == name).values(due_at=past))
+
+
+@pytest.fixture
+def peers(engine: Engine) -> Peers:
+    upgrade(engine, "membership")
+    return Peers(engine)
+
+
+def rows_that_say(peers: Peers, words: Sequence[str]) -> set[str]:
+    """The tables in which any of the words stands, in any column."""
+    metadata = MetaData()
+    metadata.reflect(peers.engine)
+    with reading(peers.engine) as connection:
+        return {
+            table.name
+            for table in metadata.sorted_tables
+            for row in connection.execute(select(table))
+            if any(
+                word in (value.decode(errors="replace") if isinstance(value, bytes) else str(value))
+                for value in row
+                for word in words
+            )
+        }
+
+
+def test_help_is_asked_for_matched_accepted_by_both_and_said_to_have_helped(peers: Peers) -> None:
+    peers.offer("york")
+    request = peers.ask_for_help()
+    [asked] = peers.mine(ASKER).requests
+    assert (asked.state, asked.peer_network, asked.peer, asked.score) == ("proposed", "york", None, 5)
+    assert peers.mine("york").asked_of_me == ()
+    peers.do(AcceptPeer(request=request), ASKER)
+    [seen] = peers.mine("york").asked_of_me
+    assert (seen.topic, seen.state, seen.asker, seen.network, seen.words) == ("funding", "asked", None, None, None)
+    peers.do(AcceptPeer(request=request), "york")
+    [seen] = peers.mine("york").asked_of_me
+    assert (seen.asker, seen.network, seen.words) == (ASKER, peers.networks["leeds"], WORDS)
+    assert peers.mine(ASKER).requests[0].peer == "york"
+    peers.do(RecordWhetherItHelped(request=request, helped="yes"), ASKER)
+    assert peers.mine(ASKER).requests == peers.mine("york").asked_of_me == ()
+    assert peers.ask(ShowPeerSupportFigures()).closed is None
+    assert peers.due() == []
+
+
+def test_who_asked_is_in_no_event_and_in_no_table_but_the_one_of_requests(peers: Peers) -> None:
+    offer = peers.offer("york")
+    before = len(peers.told())
+    request = peers.ask_for_help()
+    peers.mine(ASKER)
+    peers.do(AcceptPeer(request=request), ASKER)
+    peers.mine("york")
+    peers.do(AcceptPeer(request=request), "york")
+    appointed, asked = peers.told()[before:]
+    assert appointed["type"] == "concord.membership.representative-appointed.v1"
+    assert asked["data"] == {"offer": offer, "mentor": "york"}
+    assert (ASKER in json.dumps(asked), peers.networks["leeds"] in json.dumps(asked)) == (False, False)
+    # What an asker sends has an id of theirs, which would tell who caused the event.
+    assert asked["causationid"].startswith("timer ")
+    assert asked["correlationid"].startswith("timer ")
+    assert rows_that_say(peers, [WORDS]) == {"help_requests"}
+    # Among the representatives, and as whoever sent the commands that are not to be carried out twice.
+    assert rows_that_say(peers, [ASKER]) == {"help_requests", "representatives", "inbox", "outbox"}
+    assert not [event for event in peers.told() if ASKER in json.dumps(event) and event != appointed]
+
+
+def test_once_it_is_over_nothing_is_left_of_who_asked_or_whom(peers: Peers) -> None:
+    offer = peers.offer("york")
+    request = peers.ask_for_help()
+    peers.mine(ASKER)
+    for by in (ASKER, "york"):
+        peers.do(AcceptPeer(request=request), by)
+    peers.do(RecordWhetherItHelped(request=request, helped="no"), ASKER)
+    with reading(peers.engine) as connection:
+        [row] = connection.execute(select(tables.help_requests)).mappings()
+    kept = {name for name, value in row.items() if value not in (None, [], False)}
+    assert kept - {"sequence"} == {"id", "topic", "state", "helped"}
+    assert offer not in map(str, row.values())
+    again = peers.ask_for_help("hull", "another-asker")
+    peers.do(WithdrawHelpRequest(request=again), "another-asker")
+    assert peers.count(tables.help_requests) == 1
+
+
+def test_a_peer_who_is_declined_never_hears_of_it_and_another_is_found(peers: Peers) -> None:
+    york = peers.offer("york")
+    request = peers.ask_for_help()
+    assert peers.mine(ASKER).requests[0].peer_network == "york"
+    peers.do(DeclinePeer(request=request), ASKER)
+    assert peers.mine(ASKER).requests[0].state == "waiting"
+    peers.offer("hull")
+    assert peers.mine(ASKER).requests[0].peer_network == "hull"
+    assert peers.told_names(york) == ["experience-offered"]
+    assert peers.refused(AcceptPeer(request=request), "york") == "no-such-request"
+
+
+def test_a_mentor_has_one_in_hand_and_the_next_comes_when_that_is_over(peers: Peers) -> None:
+    peers.offer("york", at_once=1)
+    first = peers.ask_for_help()
+    second = peers.ask_for_help("hull", "another-asker")
+    assert [peers.mine(who).requests[0].state for who in (ASKER, "another-asker")] == ["proposed", "waiting"]
+    peers.do(WithdrawHelpRequest(request=first), ASKER)
+    assert [(each.id, each.state) for each in peers.mine("another-asker").requests] == [(second, "proposed")]
+
+
+def test_silence_of_the_asker_sets_the_mentor_free_and_silence_of_the_mentor_finds_another(peers: Peers) -> None:
+    peers.offer("york")
+    request = peers.ask_for_help()
+    before = clock.now()
+    [asked] = peers.mine(ASKER).requests
+    assert asked.answer_by is not None
+    assert asked.answer_by >= before + ANSWER_WITHIN - timedelta(seconds=60)
+    peers.do(AcceptPeer(request=request), ASKER)
+    peers.late("peer-answer-due")
+    assert peers.mine(ASKER).requests[0].state == "waiting"
+    peers.offer("hull")
+    assert peers.mine(ASKER).requests[0].peer_network == "hull"
+    peers.late("peer-answer-due")
+    assert peers.mine(ASKER).requests[0].state == "ended"
+    peers.late("peer-answer-due")
+    assert peers.mine(ASKER).requests == ()
+    assert peers.count(tables.help_requests) == 0
+
+
+def test_who_takes_the_offer_back_or_no_longer_speaks_for_a_member_is_proposed_to_nobody(peers: Peers) -> None:
+    peers.offer("york")
+    peers.ask_for_help()
+    assert peers.mine(ASKER).requests[0].state == "proposed"
+    peers.do(EndOffer(), "york")
+    assert peers.mine(ASKER).requests[0].state == "waiting"
+    assert peers.refused(EndOffer(), "york") == "no-offer"
+    peers.offer("hull")
+    assert peers.mine(ASKER).requests[0].state == "proposed"
+    peers.do(DeclinePeer(request=peers.mine(ASKER).requests[0].id), ASKER)
+    peers.offer("york")
+    peers.mine(ASKER)
+    [person] = peers.ask(ShowNetwork(network=peers.networks["hull"])).representatives
+    peers.do(StandDownRepresentative(network=peers.networks["hull"], person=person.person), "hull")
+    peers.ask_for_help("york", "another-asker")
+    assert peers.mine("another-asker").requests[0].state == "waiting"
+
+
+def test_strangers_offer_and_ask_nothing(peers: Peers) -> None:
+    asked = AskForHelp(network=peers.networks["leeds"], topic="funding", size="under-50")
+    assert peers.refused(asked, "york") == "not-of-this-network"
+    offered = OfferExperience(network=peers.networks["leeds"], topics=("funding",), size="under-50")
+    assert peers.refused(offered, "york") == "not-a-representative"
+    peers.offer("york")
+    twice = OfferExperience(network=peers.networks["york"], topics=("funding",), size="under-50")
+    assert peers.refused(twice, "york") == "offers-already"
+
+
+def test_the_table_forgets_who_asked_even_if_the_rule_did_not(peers: Peers) -> None:
+    row = {
+        "sequence": 0, "topic": "funding", "why": [], "tried": [], "was_matched": True, "state": "closed",
+        "helped": "yes",
+    }  # fmt: skip
+    with pytest.raises(IntegrityError), writing(peers.engine) as connection:
+        connection.execute(insert(tables.help_requests), {"id": new_id(), "asker": "anne", **row})
+    with writing(peers.engine) as connection:
+        connection.execute(insert(tables.help_requests), {"id": new_id(), **row})
