@@ -3,17 +3,21 @@
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, Text, and_, cast, func, or_, select
+from sqlalchemy import ColumnElement, Row, Select, Text, and_, case, cast, func, or_, select
 
 from services.membership import tables
-from services.membership.domain import membership, network, organisation, proposal, steering_group
+from services.membership.domain import concern, membership, network, organisation, proposal, steering_group
+from services.membership.domain.concern import Concern, Crowd, WithdrawalKey
 from services.membership.domain.membership import PRESENT, Membership
 from services.membership.domain.network import Network
 from services.membership.domain.organisation import Organisation
 from services.membership.domain.proposal import Proposal
 from services.membership.domain.steering_group import SteeringGroup
 from shared.contracts.membership import (
+    ConcernPage,
+    ConcernSummary,
     FindOrganisation,
+    ListConcerns,
     ListNetworks,
     ListOrganisations,
     ListProposals,
@@ -42,6 +46,8 @@ STEERING_GROUPS = Aggregate(
     parts={"seats": tables.seats, "work_streams": tables.work_streams},
 )
 PROPOSALS = Aggregate(Proposal, tables.proposals, proposal.evolve, parts={"voices": tables.voices})
+CONCERNS = Aggregate(Concern, tables.concerns, concern.evolve, parts={"endorsements": tables.endorsements})
+WITHDRAWAL_KEYS = Aggregate(WithdrawalKey, tables.withdrawal_keys)
 
 
 # ---- what decisions need -------------------------------------------------------------------------------------------
@@ -250,3 +256,38 @@ def proposal_page(reader: Reader, query: ListProposals) -> ProposalPage:
         for row in rows
     )
     return ProposalPage(proposals=summaries, total=total, next=summaries[-1].id if more else None)
+
+
+# ---- concerns ------------------------------------------------------------------------------------------------------
+
+
+def crowd(work: Work, umbrella: str) -> Crowd:
+    """Everybody who could raise a concern in an umbrella: the representatives of its member networks."""
+    member, speaker = tables.memberships.c, tables.representatives.c
+    networks: ColumnElement[Any] = func.count(member.network.distinct()).label("networks")
+    representatives: ColumnElement[Any] = func.count(speaker.principal.distinct()).label("representatives")
+    statement = (
+        select(networks, representatives)
+        .join_from(tables.memberships, tables.representatives, speaker.owner == member.network)
+        .where(member.umbrella == umbrella, member.state == "admitted")
+    )
+    [found] = work.select(statement)
+    return Crowd(found.networks, found.representatives)
+
+
+def concern_page(reader: Reader, query: ListConcerns) -> ConcernPage:
+    """Concerns in the order they were raised, which is the order of their ids."""
+    c, endorsement = tables.concerns.c, tables.endorsements.c
+    behind = select(func.count()).where(endorsement.owner == c.id).scalar_subquery().label("endorsements")
+    overdue = and_(c.state == "submitted", c.reply_by <= reader.now)
+    since = case((overdue, c.reply_by)).label("overdue_since")
+    columns = (c.id, c.umbrella, c.title, c.state, c.addressee, c.reply_by, c.outcome)
+    statement = select(*columns, behind, since)
+    for column, wanted in ((c.umbrella, query.umbrella), (c.state, query.state)):
+        if wanted is not None:
+            statement = statement.where(column == wanted)
+    if query.overdue:
+        statement = statement.where(overdue)
+    rows, total, more = _page(reader, statement, c.id, query.after, query.limit)
+    summaries = tuple(ConcernSummary.model_validate(row._mapping) for row in rows)
+    return ConcernPage(concerns=summaries, total=total, next=summaries[-1].id if more else None)
