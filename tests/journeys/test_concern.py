@@ -14,10 +14,12 @@ import pytest_asyncio
 from deploy.local_stack import LocalStack
 from deploy.people import People, new_id
 from shared import clock
-from shared.contracts import membership
+from shared.contracts import cloudevent, membership
 from shared.contracts.membership import GivenUmbrellaRules
+from shared.contracts.message import subject_of
 from shared.contracts.notifications import DeliveryView, ListDeliveries
 from shared.contracts.platform import ListDeadLetters, ShowDeadLetter
+from shared.identity import inbox_prefix
 from shared.streams import platform_streams
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -184,6 +186,23 @@ UNLIKE = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}|[0-9a-f]{32}|\d+")
 """Ids, digests, moments, places in an order: what tells two messages of the same kind apart."""
 
 
+async def ask_for_the_reply_elsewhere(network: Network, title: str) -> None:
+    """A concern without a name whose raiser is careless: nothing is answered there, and a line of the log says so."""
+    people = network.people
+    concern = membership.RaiseConcern(
+        umbrella=network.umbrella, title=title, text="None.", suggestion="One.", anonymous=True
+    )
+    payload = cloudevent.write(concern, id=new_id(), source=f"/{RAISER}", time=clock.now())
+    subject, elsewhere = subject_of(membership.RaiseConcern, RAISER), f"{inbox_prefix('amber')}.here"
+    await people.connection(RAISER).publish(subject, payload, elsewhere, dict(cloudevent.STRUCTURED_HEADERS))
+
+    async def is_raised() -> bool:
+        page = await people.ask("operator", membership.ListConcerns(umbrella=network.umbrella))
+        return any(each.title == title for each in page.concerns)
+
+    await people.until("the concern is raised", is_raised)
+
+
 async def test_nobody_finds_who_raised_a_concern_without_a_name_and_its_raiser_is_told_and_can_take_it_back(
     stack: LocalStack, network: Network
 ) -> None:
@@ -206,6 +225,7 @@ async def test_nobody_finds_who_raised_a_concern_without_a_name_and_its_raiser_i
     closing_ = membership.CloseConcern(concern=concern, outcome="unresolved", reason="They will not.")
     await people.tell("secretariat", closing_)
 
+    await ask_for_the_reply_elsewhere(network, "Stairs")
     second = await network.raise_(RAISER, **anonymous)
     taking_back = membership.WithdrawConcern(concern=second, reason="It is settled.", withdrawal_phrase=PHRASE)
     await people.tell(RAISER, taking_back)
@@ -249,7 +269,8 @@ async def test_nobody_finds_who_raised_a_concern_without_a_name_and_its_raiser_i
     del new["notifications"]
     assert {"membership", "events", "benchmark", "streams", "membership.log", "nats.log"} <= new.keys()
     assert [line for line in new["membership"] if concern in line]
-    assert [line for line in new["membership.log"] if failure.dead_letter in line]
+    for said in (failure.dead_letter, "a reply was asked for"):
+        assert [line for line in new["membership.log"] if said in line]
     for place, lines in new.items():
         assert not found(RAISER, lines), place
         assert not [line for line in lines if PHRASE in line], place

@@ -72,7 +72,10 @@ def everything(engine: Engine) -> Counter[str]:
 
 def from_(principal: str, command: Command, id_: str) -> Arrival:
     """A command as somebody sends it who says who they are wherever they can."""
-    attributes = {"correlationid": f"{principal}-began-it", "traceparent": f"00-{'a' * 32}-{'b' * 16}-01"}
+    attributes: dict[str, Any] = {
+        "correlationid": f"{principal}-began-it",
+        "traceparent": f"00-{'a' * 32}-{'b' * 16}-01",
+    }
     payload = cloudevent.write(command, id=id_, source=f"/{principal}", subject=None, time=clock.now(), **attributes)
     headers = {"content-type": cloudevent.STRUCTURED, "x-device": f"desk-of-{principal}"}
     return on.read(Received(subject_of(type(command), principal), headers, payload))
