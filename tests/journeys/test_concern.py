@@ -18,7 +18,7 @@ from shared.contracts import cloudevent, membership
 from shared.contracts.membership import GivenUmbrellaRules
 from shared.contracts.message import subject_of
 from shared.contracts.notifications import DeliveryView, ListDeliveries
-from shared.contracts.platform import ListDeadLetters, ShowDeadLetter
+from shared.contracts.platform import ListDeadLetters, ShowDeadLetter, ShowHistory
 from shared.identity import inbox_prefix
 from shared.streams import platform_streams
 
@@ -283,6 +283,8 @@ async def test_nobody_finds_who_raised_a_concern_without_a_name_and_its_raiser_i
         await people.ask("operator", membership.ShowConcern(concern=concern)),
         await people.ask("operator", membership.ShowConcern(concern=second)),
         await people.ask("operator", membership.ListConcerns()),
+        await people.ask("operator", ShowHistory(aggregate=concern), "membership"),
+        await people.ask("operator", ShowHistory(aggregate=second), "membership"),
         await people.ask("operator", ListDeadLetters(), "membership"),
         await people.ask("operator", ShowDeadLetter(letter=failure.dead_letter), "membership"),
         await people.ask(RAISER, membership.ShowConcern(concern=concern)),
