@@ -54,7 +54,7 @@ from shared.service_broker import ServiceBroker
 from shared.settings import Settings
 from shared.streams import durables, event_stream, platform_streams
 from shared.streams import reconcile as reconcile_streams
-from shared.surface import Arrival, Received, Surface
+from shared.surface import SEALED, Arrival, Received, Surface
 from shared.tasks import Runner
 from shared.telemetry import configure_logging
 from shared.testing.fault_points import fault_point
@@ -249,7 +249,7 @@ class Process:
         if self._strayed(message, "command"):
             return
         arrival = self._surface.read(_received(message))
-        arrival.settle = partial(self._reply_to, message, arrival.principal)
+        arrival.settle = partial(self._reply_to, message, arrival.principal, sealed=arrival.sealed)
         if isinstance(arrival.message, Reconcile):
             self._do(self._reconcile(arrival))
         else:
@@ -324,11 +324,12 @@ class Process:
 
     # ---- sending -------------------------------------------------------------------------------------------------
 
-    def _reply_to(self, message: Msg, principal: str, reply: bytes | None) -> None:
+    def _reply_to(self, message: Msg, principal: str, reply: bytes | None, *, sealed: bool = False) -> None:
         if not message.reply or reply is None:
             return
         if not may_be_answered(principal, message.reply):
-            log.warning("a reply was asked for on a subject that is not the sender's own", principal=principal)
+            sender = SEALED if sealed else principal
+            log.warning("a reply was asked for on a subject that is not the sender's own", principal=sender)
             return
         if len(reply) > self._nc.max_payload:
             sentence = f"The answer has {len(reply)} bytes; at most {self._nc.max_payload} can be sent. Ask for less."

@@ -14,9 +14,12 @@ from shared.contracts.platform import Done
 from shared.refusal import Refusal
 from shared.tasks import Effect, Retries, TaskKind, TaskOutcome
 from shared.timers import Timer
-from shared.unit_of_work import Place
+from shared.unit_of_work import Place, new_id
 
 Kind = Literal["command", "event", "inbound", "timer", "task"]
+
+SEALED = "_"
+"""Stands where the sender of a sealed command would. No principal can be called that."""
 
 C = TypeVar("C", bound=Command)
 E = TypeVar("E", bound=Event)
@@ -84,6 +87,12 @@ class Arrival:
     def sequence(self) -> int:
         """The place of an event in the order of its aggregate, from 1."""
         return (self.envelope.sequence if self.envelope else None) or 0
+
+    @property
+    def sealed(self) -> bool:
+        """Whether nothing may be kept that tells who sent it."""
+        contract = self.handler.contract if self.handler else None
+        return contract is not None and issubclass(contract, Command) and contract.sealed
 
 
 @dataclass
@@ -186,7 +195,21 @@ class Surface:
         if arrival.envelope is not None:
             arrival.key = f"command {principal} {arrival.envelope.id}"
             arrival.digest = _digest(received.subject, arrival.message)
+            if arrival.sealed:
+                self._seal(arrival, arrival.envelope)
         return arrival
+
+    def _seal(self, arrival: Arrival, envelope: Envelope) -> None:
+        """Takes off a command everything by which its sender could be found, and yet knows it when it comes again.
+
+        Its id is known to its sender alone and stays so: as a digest in the inbox, and in no event. The principal is in
+        neither digest, or else whoever has a list of principals could try them one by one.
+        """
+        known = blake2b(f"{arrival.name} {envelope.id}".encode(), digest_size=16).hexdigest()
+        arrival.key = f"command {SEALED} {known}"
+        arrival.digest = _digest(arrival.name, arrival.message)
+        source = f"/concord/{self.service}"
+        arrival.envelope = Envelope(new_id(), source, envelope.type, None, None, None, None, None, None, envelope.data)
 
     def _read_inbound(self, received: Received, tokens: list[str], place: str) -> Arrival:
         publisher, name = tokens[2], tokens[3]

@@ -21,7 +21,7 @@ from shared.contracts.message import subject_of
 from shared.contracts.platform import DiscardDeadLetter, Done, Failure, InboundRefused, ReplayDeadLetter, Reply
 from shared.database import trouble_behind
 from shared.refusal import Refusal
-from shared.surface import Arrival, Received, Surface
+from shared.surface import SEALED, Arrival, Received, Surface
 from shared.testing.fault_points import fault_point
 from shared.timers import Timer
 from shared.unit_of_work import Batch, NotWritten, Work, new_id
@@ -247,7 +247,7 @@ class Together:
     def _run_handler(self, arrival: Arrival) -> Any:
         if arrival.problem is not None or arrival.handler is None or arrival.envelope is None:
             raise _as_exception(arrival)
-        work = Work(self.batch, arrival.envelope, arrival.principal)
+        work = Work(self.batch, arrival.envelope, arrival.principal, sealed=arrival.sealed)
         result = arrival.handler.run(arrival.message, work)
         if not isinstance(result, Refusal):
             self.batch.agree(work.changes)
@@ -277,6 +277,8 @@ class Together:
             )
         again = self._surface.read(Received(letter.subject, letter.headers, letter.payload))
         again.key = letter.message
+        if again.sealed and isinstance(arrival.message, ReplayDeadLetter):
+            return _cannot_be_replayed(letter.id)
         if isinstance(arrival.message, DiscardDeadLetter):
             if again.kind == "event":
                 self._pass_over(again)
@@ -341,7 +343,8 @@ def _bury(connection: Connection, arrival: Arrival, error: Exception, now: datet
          "subject": arrival.received.subject,
          "headers": {_storable(name): _storable(value) for name, value in arrival.received.headers.items()},
          "payload": arrival.received.payload, "error": _storable(f"{type(error).__name__}: {error}"[:2000]),
-         "trace": _storable("".join(traceback.format_exception(error))[-20_000:]), "kept_at": now},
+         "trace": _storable("".join(traceback.format_exception(error))[-20_000:]), "kept_at": now}
+        | (_of_a_sealed_command(arrival, error) if arrival.sealed else {}),
     )  # fmt: skip
     fault_point("after-dead-letter")
     if arrival.kind == "event" and arrival.envelope is not None:
@@ -358,12 +361,46 @@ def _bury(connection: Connection, arrival: Arrival, error: Exception, now: datet
     )
     if arrival.kind != "command":
         return None
+    if arrival.sealed:
+        return reply_to(
+            Failure(
+                sentence=f"{arrival.name} could not be carried out for a technical reason, and nothing of it was done. "
+                "Nothing of it is kept either, since nobody shall see who sent it: send it again, later or once an "
+                f"operator has looked into dead letter {letter}.",
+                dead_letter=letter,
+            )
+        )
     return reply_to(
         Failure(
             sentence=f"{arrival.name} could not be carried out for a technical reason. It is kept as dead letter "
             f"{letter}, where an operator can see why and replay it; nothing of it was done.",
             dead_letter=letter,
         )
+    )
+
+
+def _of_a_sealed_command(arrival: Arrival, error: BaseException) -> dict[str, Any]:
+    """What is kept of a sealed command instead: where in our code it failed. What an error says may hold anything."""
+    errors = [error]
+    while (cause := errors[-1].__cause__ or errors[-1].__context__) is not None and cause not in errors:
+        errors.append(cause)
+    trace = "".join(line for each in reversed(errors) for line in traceback.format_tb(each.__traceback__))
+    return {
+        "subject": ".".join((*arrival.received.subject.split(".")[:-1], SEALED)),
+        "headers": {},
+        "payload": b"",
+        "error": " from ".join(type(each).__name__ for each in errors),
+        "trace": trace[-20_000:],
+    }
+
+
+def _cannot_be_replayed(letter: str) -> Refusal:
+    return Refusal(
+        code="sealed-command",
+        sentence="Of this command nothing was kept but where it failed, since nobody shall see who sent it. Its sender "
+        "was told and can send it again; discard the letter.",
+        field="letter",
+        data={"letter": letter},
     )
 
 

@@ -318,8 +318,9 @@ def new_id() -> str:
 class Work:
     """One message's view of the store, and everything it may ask for. See CONTRIBUTING.md, step 5."""
 
-    def __init__(self, batch: Batch, envelope: Envelope, principal: str) -> None:
+    def __init__(self, batch: Batch, envelope: Envelope, principal: str, *, sealed: bool = False) -> None:
         self._batch = batch
+        self._sealed = sealed
         self.changes = Changes()
         self.envelope = envelope
         self.principal = principal
@@ -354,7 +355,7 @@ class Work:
     ) -> Done | Refusal:
         """Applies the events of a decision: the new state and the messages to send. A refusal passes through.
 
-        The history of the aggregate says who caused them, unless it was ``in_confidence``.
+        The history of the aggregate says who caused them, unless it was ``in_confidence`` or the command was sealed.
         """
         if isinstance(decision, Refusal):
             return decision
@@ -369,7 +370,7 @@ class Work:
                 raise ValueError(f"{event.wire.type} is about {event.aggregate}, saved for {id_}")
             state = aggregate.evolve(state, event)
             sequence += 1
-            caused_by = None if in_confidence else self.principal
+            caused_by = None if in_confidence or self._sealed else self.principal
             self._send(event_stream(self._batch.service), subject_of(type(event), id_), id_, sequence, event, caused_by)
         self.changes.held[aggregate, id_] = (state, sequence)
         return Done(id=id_, events=tuple(event.wire.name for event in decision))

@@ -3,10 +3,11 @@
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, Text, and_, cast, func, or_, select
+from sqlalchemy import ColumnElement, Row, Select, Text, and_, case, cast, func, or_, select
 
 from services.membership import tables
 from services.membership.domain import (
+    concern,
     membership,
     network,
     organisation,
@@ -16,6 +17,7 @@ from services.membership.domain import (
     statement,
     steering_group,
 )
+from services.membership.domain.concern import Concern, Crowd, WithdrawalKey
 from services.membership.domain.membership import PRESENT, Membership
 from services.membership.domain.network import Network
 from services.membership.domain.organisation import Organisation
@@ -27,9 +29,12 @@ from services.membership.domain.steering_group import SteeringGroup
 from shared.contracts.membership import (
     CommentPage,
     CommentView,
+    ConcernPage,
+    ConcernSummary,
     FindOrganisation,
     Helped,
     ListComments,
+    ListConcerns,
     ListNetworks,
     ListOrganisations,
     ListPartners,
@@ -88,6 +93,8 @@ OFFERS = Aggregate(Offer, tables.peer_offers, peer_support.evolve)
 # Without events: nothing of a request for help goes anywhere.
 HELP_REQUESTS = Aggregate(HelpRequest, tables.help_requests)
 PARTNERS = Aggregate(Partner, tables.partners, partner.evolve, parts={"links": tables.partner_links})
+CONCERNS = Aggregate(Concern, tables.concerns, concern.evolve, parts={"endorsements": tables.endorsements})
+WITHDRAWAL_KEYS = Aggregate(WithdrawalKey, tables.withdrawal_keys)
 
 
 # ---- what decisions need -------------------------------------------------------------------------------------------
@@ -536,3 +543,38 @@ def partner_page(reader: Reader, query: ListPartners) -> PartnerPage:
         PartnerView.model_validate({**row._mapping, "work_streams": tuple(streams.get(row.id, ()))}) for row in rows
     )
     return PartnerPage(partners=partners, total=total, next=partners[-1].id if more else None)
+
+
+# ---- concerns ------------------------------------------------------------------------------------------------------
+
+
+def crowd(work: Work, umbrella: str) -> Crowd:
+    """Everybody who could raise a concern in an umbrella: the representatives of its member networks."""
+    member, speaker = tables.memberships.c, tables.representatives.c
+    networks: ColumnElement[Any] = func.count(member.network.distinct()).label("networks")
+    representatives: ColumnElement[Any] = func.count(speaker.principal.distinct()).label("representatives")
+    statement = (
+        select(networks, representatives)
+        .join_from(tables.memberships, tables.representatives, speaker.owner == member.network)
+        .where(member.umbrella == umbrella, member.state == "admitted")
+    )
+    [found] = work.select(statement)
+    return Crowd(found.networks, found.representatives)
+
+
+def concern_page(reader: Reader, query: ListConcerns) -> ConcernPage:
+    """Concerns in the order they were raised, which is the order of their ids."""
+    c, endorsement = tables.concerns.c, tables.endorsements.c
+    behind = select(func.count()).where(endorsement.owner == c.id).scalar_subquery().label("endorsements")
+    overdue = and_(c.state == "submitted", c.reply_by <= reader.now)
+    since = case((overdue, c.reply_by)).label("overdue_since")
+    columns = (c.id, c.umbrella, c.title, c.state, c.addressee, c.reply_by, c.outcome)
+    statement = select(*columns, behind, since)
+    for column, wanted in ((c.umbrella, query.umbrella), (c.state, query.state)):
+        if wanted is not None:
+            statement = statement.where(column == wanted)
+    if query.overdue:
+        statement = statement.where(overdue)
+    rows, total, more = _page(reader, statement, c.id, query.after, query.limit)
+    summaries = tuple(ConcernSummary.model_validate(row._mapping) for row in rows)
+    return ConcernPage(concerns=summaries, total=total, next=summaries[-1].id if more else None)

@@ -19,6 +19,8 @@ from sqlalchemy.schema import SchemaItem
 
 from services.membership.domain.steering_group import HUNDREDTHS, MAX_FTE, MAX_PERSON_FTE
 from shared.contracts.membership import (
+    ConcernOutcome,
+    ConcernState,
     HelpState,
     MembershipState,
     PartnerType,
@@ -269,3 +271,37 @@ partners = _aggregate(
 )
 partner_links = _part("partner_links", partners, Column("since", Moment, nullable=False))
 Index("partner_links_of_work_stream", partner_links.c.key)
+concerns = _aggregate(
+    "concerns",
+    Column("umbrella", Key, ForeignKey("networks.id"), nullable=False),
+    Column("title", Text, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("suggestion", Text, nullable=False),
+    Column("raised_by", Key),
+    Column("raised_at", Moment, nullable=False),
+    Column("state", Key, nullable=False),
+    Column("addressee", Text),
+    Column("submitted_at", Moment),
+    Column("reply_by", Moment),
+    Column("reminders", Integer, nullable=False),
+    Column("reminded_at", Moment),
+    Column("response", Text),
+    Column("answered_at", Moment),
+    Column("outcome", Key),
+    Column("reason", Text),
+    Column("ended_at", Moment),
+    _one_of("state", ConcernState),
+    _one_of("outcome", ConcernOutcome),
+    CheckConstraint("(state = 'closed') = (outcome IS NOT NULL)", name="closed_with_what_became_of_it"),
+    CheckConstraint("(reply_by IS NULL) = (addressee IS NULL)", name="somebody_owes_the_reply"),
+    CheckConstraint("state NOT IN ('submitted', 'answered') OR reply_by IS NOT NULL", name="submitted_with_a_date"),
+    CheckConstraint("(response IS NULL) = (answered_at IS NULL)", name="answered_once"),
+    Index("concerns_of_umbrella", "umbrella", "id"),
+    Index("concerns_to_be_answered", "state", "reply_by"),
+)
+# The primary key of a part, here concern and network, is what gives a network one voice behind a concern.
+endorsements = _part("endorsements", concerns, Column("since", Moment, nullable=False))
+# Of a concern without a name: the digest of a phrase, which belongs to nobody here. No table says who raised it.
+withdrawal_keys = _aggregate(
+    "withdrawal_keys", Column("concern", Key, ForeignKey("concerns.id"), nullable=False, unique=True)
+)

@@ -67,7 +67,7 @@ def audience(work: Work, rule: Rule, facts: Mapping[str, Any]) -> Audience:
     bonds = [
         Bond(tell, principal)
         for tell in rule.tells
-        if tell.who == "person" and tell.fact is not None
+        if tell.who == "person" and tell.fact is not None and routing.holds(tell, facts)
         for principal in routing.named_by(facts, tell.fact)
     ]
     for row in _bonds(work, rule, facts):
@@ -114,7 +114,7 @@ def _bonds(work: Work, rule: Rule, facts: Mapping[str, Any]) -> Sequence[Row[Any
     parts = []
     for place, tell in enumerate(rule.tells):
         ids = None if tell.fact is None else routing.named_by(facts, tell.fact)
-        if tell.who != "person" and ids != ():
+        if tell.who != "person" and ids != () and routing.holds(tell, facts):
             parts.append(_holders(tell.who, ids).add_columns(literal(place, Integer).label("tell")))
     if not parts:
         return []

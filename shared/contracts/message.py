@@ -76,10 +76,15 @@ class Message(BaseModel):
 
 
 class Command(Message):
-    """Asks a service to do something. Named in the imperative. ``roles`` may send it; the NATS server enforces that."""
+    """Asks a service to do something. Named in the imperative. ``roles`` may send it; the NATS server enforces that.
+
+    Of a ``sealed`` command nothing is kept that tells who sent it. The rules see the principal; it is not in the inbox,
+    nor in the causes of the events, nor in a dead letter, which keeps where the command failed and nothing else of it.
+    """
 
     of_kind: ClassVar[Kind] = "command"
     roles: ClassVar[tuple[Role, ...]] = ("operator", "member")
+    sealed: ClassVar[bool] = False
 
 
 Result = TypeVar("Result", bound=BaseModel)

@@ -54,7 +54,7 @@ def test_every_topic_has_a_rule_and_every_role_hears_of_something_by_default() -
 def test_every_fact_a_rule_goes_by_exists(rule: routing.Rule) -> None:
     facts = {fact for source in rule.sources for fact in source.model_fields}
     conditions = {rule.only_with, rule.never_with, rule.instead and rule.instead[0]} - {None}
-    named = {tell.fact for tell in rule.tells if tell.fact} | set(rule.concerns) | conditions
+    named = {fact for tell in rule.tells for fact in (tell.fact, tell.unless) if fact} | set(rule.concerns) | conditions
     assert named <= facts
 
 

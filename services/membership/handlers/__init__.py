@@ -1,6 +1,7 @@
 """What membership hears, and what it does about it: load, decide, save. One module for each rule area."""
 
 from services.membership.handlers import (
+    concerns,
     networks,
     organisation_changes,
     organisations,
@@ -13,6 +14,7 @@ from services.membership.handlers import (
 from services.membership.handlers.surface import on
 
 __all__ = [
+    "concerns",
     "networks",
     "on",
     "organisation_changes",

@@ -37,11 +37,13 @@ class Tell:
     """Who hears of an event by default: those who are ``who`` to the networks or principals that ``fact`` names.
 
     Without a fact it is everybody who is that anywhere. ``because`` is the next link of the chain of reasons.
+    ``unless`` is a fact with which this does not hold.
     """
 
     who: Relation
     fact: str | None = None
     because: str = ""
+    unless: str | None = None
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,14 @@ _INVITED = (
     Tell("steering-member", "umbrella"),
     Tell("steward", "umbrella"),
 )
+# Whoever raised a concern without a name hears of it as one of all the member networks, for the same reason as they do.
+_BEHIND_IT = (
+    Tell("person", "raised_by", "You raised this concern."),
+    Tell("representative", "endorsed_by", "It is one of the networks that endorsed this concern."),
+    Tell("steering-member", "umbrella"),
+    Tell("steward", "umbrella"),
+)
+_ALL_MEMBERS = (*_BEHIND_IT, Tell("members", "umbrella"))
 _STEERED = (Tell("members", "network"), Tell("steering-member", "network"), Tell("steward", "network"))
 _PLANNING = (Tell("steering-member", "umbrella"), Tell("steward", "umbrella"))
 _SECRETARIAT = (Tell("steering-member", "umbrella"), Tell("steward", "umbrella"))
@@ -231,6 +241,54 @@ _TABLE = (
         concerns=("umbrella",),
         kept=Proposal,
         only_with="electorate",
+    ),
+    Rule(
+        membership.ConcernRaised,
+        "decisions",
+        "A concern is raised in {umbrella}: member networks may endorse it.",
+        tells=(
+            Tell("person", "raised_by", "You raised this concern."),
+            Tell("members", "umbrella"),
+            Tell("steering-member", "umbrella"),
+            Tell("steward", "umbrella"),
+        ),
+        concerns=("umbrella",),
+    ),
+    Rule(
+        membership.ConcernAnswered,
+        "decisions",
+        "A concern raised in {umbrella} has a response.",
+        tells=(
+            *_BEHIND_IT,
+            Tell(
+                "members",
+                "umbrella",
+                "Whoever raised it is not named, so the response is told to every member network.",
+                unless="raised_by",
+            ),
+        ),
+        concerns=("umbrella",),
+    ),
+    Rule(
+        membership.ConcernReplyOverdue,
+        "decisions",
+        "The reply to a concern raised in {umbrella} is overdue since {overdue_since}.",
+        tells=_PLANNING,
+        concerns=("umbrella",),
+    ),
+    Rule(
+        membership.ConcernClosed,
+        "decisions",
+        "A concern raised in {umbrella} is closed: {outcome}.",
+        tells=_ALL_MEMBERS,
+        concerns=("umbrella",),
+    ),
+    Rule(
+        membership.ConcernWithdrawn,
+        "decisions",
+        "A concern raised in {umbrella} was taken back by whoever raised it.",
+        tells=_ALL_MEMBERS,
+        concerns=("umbrella",),
     ),
     Rule(
         events.MeetingsPlanned,
@@ -442,6 +500,11 @@ def concerns_somebody(rule: Rule, facts: Mapping[str, Any]) -> bool:
     if rule.never_with and facts.get(rule.never_with):
         return False
     return rule.only_with is None or bool(facts.get(rule.only_with))
+
+
+def holds(tell: Tell, facts: Mapping[str, Any]) -> bool:
+    """Whether a part of a rule holds for an event."""
+    return tell.unless is None or not facts.get(tell.unless)
 
 
 def named_by(facts: Mapping[str, Any], fact: str) -> tuple[str, ...]:
