@@ -1433,6 +1433,7 @@ class AskForHelp(Command):
     Nobody hears who asked but the one peer who accepted, after the asker did: no event message, notice or list says it.
     """
 
+    sealed: ClassVar[bool] = True
     network: Id
     topic: PeerTopic
     size: SizeBand = Field(description="of the organisation the network is at home in")
@@ -1442,24 +1443,28 @@ class AskForHelp(Command):
 class AcceptPeer(Command):
     """The asker takes the peer proposed, or the peer takes the request that is asked of them."""
 
+    sealed: ClassVar[bool] = True
     request: Id
 
 
 class DeclinePeer(Command):
     """The asker wants another peer, or the peer cannot help, or can no longer. Nobody needs to say why."""
 
+    sealed: ClassVar[bool] = True
     request: Id
 
 
 class WithdrawHelpRequest(Command):
     """Takes a request back; nothing is kept of it. Sent by the asker."""
 
+    sealed: ClassVar[bool] = True
     request: Id
 
 
 class RecordWhetherItHelped(Command):
     """Says whether the peer helped, and ends the request. Who asked, and whom, is forgotten. Sent by the asker."""
 
+    sealed: ClassVar[bool] = True
     request: Id
     helped: Helped
 

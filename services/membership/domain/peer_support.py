@@ -252,7 +252,7 @@ def ask(
     if not acts_for(network, principal):
         return Refusal(
             code="not-of-this-network",
-            sentence=f"{principal} cannot ask for {network.name}: its steward and its representatives may.",
+            sentence="You cannot ask for that network: its steward and its representatives may.",  # kept, so no names
             field="network",
         )
     if command.topic in has:
