@@ -199,6 +199,9 @@ def organisation_page(reader: Reader, query: ListOrganisations) -> OrganisationP
         statement = statement.where(_names(c.parents, query.parent))
     if query.with_unknown_parents:
         statement = statement.where(cast(c.unknown_parents, Text) != "[]")
+    if query.without_network:
+        homes = select(tables.networks.c.organisation).where(tables.networks.c.organisation.is_not(None))
+        statement = statement.where(c.closed_at.is_(None), c.id.not_in(homes))
     rows, total, more = _page(reader, statement, c.key, query.after, query.limit)
     views = tuple(_organisation_view(row) for row in rows)
     return OrganisationPage(organisations=views, total=total, next=views[-1].key if more else None)
@@ -288,6 +291,12 @@ def network_page(reader: Reader, query: ListNetworks) -> NetworkPage:
             statement = statement.where(column == wanted)
     if query.umbrellas is not None:
         statement = statement.where(c.steering_group.is_not(None) if query.umbrellas else c.steering_group.is_(None))
+    if query.organisation_type is not None:
+        home = tables.organisations.c
+        statement = statement.where(c.organisation.in_(select(home.id).where(home.type == query.organisation_type)))
+    for fact, wanted in (("nation", query.nation), ("region", query.region)):
+        if wanted is not None:
+            statement = statement.where(c.office[fact].as_string() == wanted)
     rows, total, more = _page(reader, statement, c.id, query.after, query.limit)
     summaries = tuple(
         NetworkSummary(
@@ -343,6 +352,9 @@ def proposal_page(reader: Reader, query: ListProposals) -> ProposalPage:
     for column, wanted in ((c.umbrella, query.umbrella), (c.state, query.state)):
         if wanted is not None:
             statement = statement.where(column == wanted)
+    if query.awaits is not None:
+        silent = select(voice.owner).where(voice.key == query.awaits, voice.stance.is_(None))
+        statement = statement.where(c.state == "open", c.id.in_(silent))
     rows, total, more = _page(reader, statement, c.id, query.after, query.limit)
     summaries = tuple(
         ProposalSummary.model_validate({**row._mapping, "outcome": row.decision["outcome"] if row.decision else None})

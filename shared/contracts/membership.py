@@ -744,6 +744,7 @@ class ListOrganisations(Query[OrganisationPage]):
     region: Region | None = None
     parent: Id | None = Field(default=None, description="those that belong to this organisation")
     with_unknown_parents: bool = Field(default=False, description="only those whose register names a parent nobody has")
+    without_network: bool = Field(default=False, description="only open ones where no network is at home")
     limit: int = Field(default=50, ge=1, le=500)
     after: str | None = Field(default=None, max_length=200, description="`next` of the page before")
 
@@ -849,6 +850,9 @@ class ListNetworks(Query[NetworkPage]):
     organisation: Id | None = None
     reach: Reach | None = None
     umbrellas: bool | None = Field(default=None, description="only umbrella networks, or only others")
+    organisation_type: OrganisationType | None = Field(default=None, description="of its home organisation")
+    nation: Nation | None = Field(default=None, description="where its office is")
+    region: Region | None = Field(default=None, description="where its office is")
     limit: int = Field(default=50, ge=1, le=500)
     after: Id | None = Field(default=None, description="`next` of the page before")
 
@@ -939,6 +943,7 @@ class ListProposals(Query[ProposalPage]):
 
     umbrella: Id | None = None
     state: ProposalState | None = None
+    awaits: Id | None = Field(default=None, description="open ones on which this network has not said where it stands")
     limit: int = Field(default=50, ge=1, le=500)
     after: Id | None = Field(default=None, description="`next` of the page before")
 

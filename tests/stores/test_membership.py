@@ -32,6 +32,7 @@ from shared.contracts.membership import (
     DeclineMemberNetwork,
     DraftProposal,
     FindOrganisation,
+    GivenOffice,
     GivenUmbrellaRules,
     HandOverStewardship,
     ImportOrganisations,
@@ -328,6 +329,37 @@ def test_strangers_admit_nobody_and_members_of_the_steering_group_do(service: Se
     seat = AppointSteeringMember(network=umbrella, person=new_id(), principal="lena", role="lead", fte=0.5)
     service.do(seat)
     service.do(AdmitMemberNetwork(umbrella=umbrella, network=leeds), "lena")
+
+
+def test_the_secretariat_asks_who_there_is_who_is_missing_and_who_has_not_answered(service: Service) -> None:
+    umbrella = service.umbrella()
+    networks = service.members(umbrella, "leeds", "york")
+    office = GivenOffice(place="Cardiff", region="Wales", nation="Wales", latitude=51.48, longitude=-3.18)
+    hull = service.organisation("hull-city-council", "council")
+    cardiff = service.do(RegisterNetwork(name="Cardiff", reach="local", organisation=hull, office=office))
+
+    def listed(**filters: Any) -> list[str]:
+        return [network.id for network in service.ask(ListNetworks(**filters)).networks]
+
+    assert listed(nation="Wales") == listed(region="Wales") == [cardiff]
+    assert listed(organisation_type="council") == [*networks.values(), cardiff]
+    assert listed(organisation_type="ministerial-department") == [umbrella]
+    without = service.ask(ListOrganisations(without_network=True))
+    ripon = service.organisation("ripon-city-council", "council")
+    assert [one.id for one in service.ask(ListOrganisations(without_network=True)).organisations] == [
+        *(one.id for one in without.organisations),
+        ripon,
+    ]
+    assert hull not in [one.id for one in without.organisations]
+    first, second = service.proposal(umbrella), service.proposal(umbrella)
+    take(service, first, networks["leeds"], "leeds", "consent")
+
+    def awaiting(network: str) -> list[str]:
+        return [proposal.id for proposal in service.ask(ListProposals(awaits=network)).proposals]
+
+    assert (awaiting(networks["leeds"]), awaiting(networks["york"])) == ([second], [first, second])
+    service.do(WithdrawProposal(proposal=second, reason="There is no room."))
+    assert (awaiting(networks["leeds"]), awaiting(cardiff)) == ([], [])
 
 
 def test_a_declined_network_hears_why_and_may_apply_again(service: Service) -> None:
