@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
+import psycopg
 from pydantic_core import to_json
 from sqlalchemy import (
     ARRAY,
@@ -47,6 +48,9 @@ LOCK_TIMEOUT = 5.0
 
 LOT = 30_000
 """Values that are named in one statement: SQLite takes 32 766 parameters, PostgreSQL 65 535."""
+
+CONSTRAINT_BROKEN = "23"
+"""PostgreSQL's class of errors about a constraint, which name it and no value in their first line."""
 
 TOO_MUCH_ASKED = "54"
 """PostgreSQL's class of errors about a statement or a row that goes beyond a limit of the program."""
@@ -88,7 +92,13 @@ def open_store(url: str, *, readers: int = 4) -> Engine:
     """
     parsed = make_url(url)
     if parsed.get_backend_name() == "sqlite":
-        engine = create_engine(parsed, pool_size=readers + 2, max_overflow=4, connect_args={"check_same_thread": False})
+        engine = create_engine(
+            parsed,
+            pool_size=readers + 2,
+            max_overflow=4,
+            hide_parameters=True,  # errors are logged and kept, and values may be personal
+            connect_args={"check_same_thread": False},
+        )
         event.listen(engine, "connect", _prepare_sqlite)
         return engine
     return create_engine(
@@ -96,6 +106,7 @@ def open_store(url: str, *, readers: int = 4) -> Engine:
         pool_size=readers + 2,
         max_overflow=4,
         pool_pre_ping=True,
+        hide_parameters=True,
         connect_args={"options": f"-c lock_timeout={int(LOCK_TIMEOUT * 1000)}", "connect_timeout": 5},
     )
 
@@ -151,6 +162,16 @@ def trouble_behind(error: BaseException | None) -> DBAPIError | None:
             return error
         error = error.__context__
     return None
+
+
+def reason_without_values(error: BaseException) -> str:
+    """What an error says; of a database's no more than which rule of a table stood against it: never what was given."""
+    if isinstance(error, psycopg.Error):
+        of_a_constraint = (error.sqlstate or "").startswith(CONSTRAINT_BROKEN)
+        return str(error.diag.message_primary if of_a_constraint else f"SQLSTATE {error.sqlstate}")
+    if isinstance(error, sqlite3.Error) and not isinstance(error, sqlite3.IntegrityError):
+        return str(getattr(error, "sqlite_errorname", "of SQLite"))
+    return str(error)
 
 
 def store_in_trouble(error: DBAPIError) -> bool:

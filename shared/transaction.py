@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any
 
 import structlog
+from pydantic import ValidationError
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
@@ -19,7 +20,7 @@ from shared import clock, dead_letters, inbox, tasks, timers
 from shared.contracts.cloudevent import Envelope
 from shared.contracts.message import subject_of
 from shared.contracts.platform import DiscardDeadLetter, Done, Failure, InboundRefused, ReplayDeadLetter, Reply
-from shared.database import trouble_behind
+from shared.database import reason_without_values, trouble_behind
 from shared.refusal import Refusal
 from shared.surface import SEALED, Arrival, Received, Surface
 from shared.testing.fault_points import fault_point
@@ -342,8 +343,8 @@ def _bury(connection: Connection, arrival: Arrival, error: Exception, now: datet
         {"id": new_id(), "message": arrival.key, "kind": arrival.kind, "name": arrival.name,
          "subject": arrival.received.subject,
          "headers": {_storable(name): _storable(value) for name, value in arrival.received.headers.items()},
-         "payload": arrival.received.payload, "error": _storable(f"{type(error).__name__}: {error}"[:2000]),
-         "trace": _storable("".join(traceback.format_exception(error))[-20_000:]), "kept_at": now}
+         "payload": arrival.received.payload, "error": _storable(without_values(error)[:2000]),
+         "trace": _trace(error), "kept_at": now}
         | (_of_a_sealed_command(arrival, error) if arrival.sealed else {}),
     )  # fmt: skip
     fault_point("after-dead-letter")
@@ -381,17 +382,43 @@ def _bury(connection: Connection, arrival: Arrival, error: Exception, now: datet
 
 def _of_a_sealed_command(arrival: Arrival, error: BaseException) -> dict[str, Any]:
     """What is kept of a sealed command instead: where in our code it failed. What an error says may hold anything."""
-    errors = [error]
-    while (cause := errors[-1].__cause__ or errors[-1].__context__) is not None and cause not in errors:
-        errors.append(cause)
-    trace = "".join(line for each in reversed(errors) for line in traceback.format_tb(each.__traceback__))
     return {
         "subject": ".".join((*arrival.received.subject.split(".")[:-1], SEALED)),
         "headers": {},
         "payload": b"",
-        "error": " from ".join(type(each).__name__ for each in errors),
-        "trace": trace[-20_000:],
+        "error": " from ".join(type(each).__name__ for each in _chain(error)),
+        "trace": _trace(error),
     }
+
+
+def _chain(error: BaseException) -> list[BaseException]:
+    """An error and what it came from."""
+    errors = [error]
+    while (cause := errors[-1].__cause__ or errors[-1].__context__) is not None and cause not in errors:
+        errors.append(cause)
+    return errors
+
+
+def _trace(error: BaseException) -> str:
+    """Where in the code errors arose, and not what they say."""
+    trace = "".join(line for each in reversed(_chain(error)) for line in traceback.format_tb(each.__traceback__))
+    return _storable(trace[-20_000:])
+
+
+def without_values(error: BaseException) -> str:
+    """What went wrong, in words for an operator, without the values that a database or a model tells with it.
+
+    A transaction writes what many decided, and a row may hold what nobody but its owner is to see.
+    """
+    said = []
+    for each in _chain(error):
+        if isinstance(each, ValidationError):
+            problems = each.errors(include_input=False, include_url=False, include_context=False)
+            where = {".".join(map(str, problem["loc"])) for problem in problems}
+            said.append(f"{each.title} does not fit in {', '.join(sorted(where))}")
+        elif not isinstance(each, DBAPIError):  # what it wraps stands behind it, and says it better
+            said.append(f"{type(each).__name__}: {reason_without_values(each)}")
+    return ", from ".join(said)
 
 
 def _cannot_be_replayed(letter: str) -> Refusal:
@@ -405,9 +432,7 @@ def _cannot_be_replayed(letter: str) -> Refusal:
 
 
 def _failed_again(error: Exception, letter: str) -> Failure:
-    return Failure(
-        sentence=f"It failed again: {type(error).__name__}: {error}. The dead letter is kept.", dead_letter=letter
-    )
+    return Failure(sentence=f"It failed again: {without_values(error)}. The dead letter is kept.", dead_letter=letter)
 
 
 def _refused_now(refusal: Refusal, letter: str) -> Refusal:

@@ -176,7 +176,7 @@ class Batch:
         try:
             self._write_agreed()
         except Exception as error:
-            raise NotWritten(f"{type(error).__name__}: {error}") from error
+            raise NotWritten("what was decided cannot be written") from error
 
     def _write_agreed(self) -> None:
         agreed = self._agreed

@@ -337,6 +337,13 @@ class AppointSteward(Command):
     principal: Principal = Field(description="the credentials of the new steward")
 
 
+class ConfirmNetworkHome(Command):
+    """Confirms that a network speaks for its home organisation, after that organisation has been asked."""
+
+    roles: ClassVar[tuple[Role, ...]] = ("operator",)
+    network: Id
+
+
 class AppointRepresentative(Command):
     """Lets one more person speak for a network. It keeps its one voice. Sent by its steward or a representative."""
 
@@ -362,6 +369,14 @@ class StewardshipHandedOver(Event):
     network: Id
     steward: Principal = Field(description="who is its steward now")
     before: Principal = Field(description="who was its steward until now")
+
+
+class NetworkHomeConfirmed(Event):
+    """An operator confirmed that a network speaks for its home organisation. Another home is not confirmed by it."""
+
+    key = "network"
+    network: Id
+    organisation: Id = Field(description="the home organisation it speaks for")
 
 
 class RepresentativeAppointed(Event):
@@ -909,6 +924,9 @@ class NetworkView(BaseModel, frozen=True):
     members: tuple[MembershipView, ...] = Field(description="applied and admitted networks, if this is an umbrella")
     member_of: tuple[MembershipView, ...] = Field(description="umbrellas it has applied to or is a member of")
     steering_group: SteeringGroupView | None
+    home_confirmed: bool = Field(
+        default=False, description="an operator confirmed that it speaks for its home organisation"
+    )
 
 
 class ShowNetwork(Query[NetworkView]):
@@ -1078,10 +1096,11 @@ class CommentOnStatement(Command):
 class IssueStatement(Command):
     """Issues a statement, which from then on stays as it is. Sent by the umbrella's steward or its steering group.
 
-    It was consulted on until the date given, or until every network asked had commented.
+    Its present wording was consulted on until the date given, or until every network asked had commented.
     """
 
     statement: Id
+    version: int = Field(ge=1, description="the wording that is issued: the present one, as show-statement tells it")
     proposal: Id | None = Field(
         default=None,
         description="for a consensus statement: the proposal of the same title that was agreed on its last wording",
@@ -1089,7 +1108,10 @@ class IssueStatement(Command):
 
 
 class SignStatement(Command):
-    """Signs an issued statement for the home organisation of a member network. Sent by one of its representatives."""
+    """Signs an issued statement for the home organisation of a member network. Sent by one of its representatives.
+
+    An operator has confirmed that the network speaks for that organisation.
+    """
 
     statement: Id
     network: Id = Field(description="the member network whose home organisation signs")
@@ -1123,8 +1145,9 @@ class RecordSignatureWithdrawal(Command):
 class AnswerRecommendation(Command):
     """Says what became of a recommendation of an issued statement.
 
-    Sent by the statement's author, the umbrella's steward or one of its steering group; with ``network`` by a
-    representative of that member network, whose home organisation the recommendation is addressed to.
+    Sent by the statement's author, the umbrella's steward or one of its steering group, unless it is addressed to an
+    organisation that is registered. That one answers itself: with ``network``, sent by a representative of that member
+    network, whose home organisation it is, as an operator has confirmed.
     """
 
     statement: Id
@@ -1134,6 +1157,19 @@ class AnswerRecommendation(Command):
         default=None, description="required to decline, and to go back on what was done or declined"
     )
     network: Id | None = Field(default=None, description="the member network whose home organisation answers")
+
+
+class RecordRecommendationAnswer(Command):
+    """Notes what an organisation says became of a recommendation addressed to it, as its letter in hand says."""
+
+    roles: ClassVar[tuple[Role, ...]] = ("operator",)
+
+    statement: Id
+    recommendation: Id
+    status: RecommendationStatus
+    reason: Passage | None = Field(
+        default=None, description="required to decline, and to go back on what was done or declined"
+    )
 
 
 class StatementDrafted(Event):
@@ -1446,17 +1482,26 @@ class AskForHelp(Command):
 
 
 class AcceptPeer(Command):
-    """The asker takes the peer proposed, or the peer takes the request that is asked of them."""
+    """The asker takes the peer proposed, or the peer takes the request that is asked of them.
+
+    If whoever made the offer can no longer help, nobody is told anything: the request waits, and another peer is found.
+    """
 
     sealed: ClassVar[bool] = True
-    request: Id
+    request: Id = Field(
+        description="as `show-my-peer-support` shows it: the peer knows it by another id than the asker"
+    )
+    offer: Id = Field(description="the offer that is proposed or asked, as shown: the answer is to that one alone")
 
 
 class DeclinePeer(Command):
     """The asker wants another peer, or the peer cannot help, or can no longer. Nobody needs to say why."""
 
     sealed: ClassVar[bool] = True
-    request: Id
+    request: Id = Field(
+        description="as `show-my-peer-support` shows it: the peer knows it by another id than the asker"
+    )
+    offer: Id = Field(description="the offer that is proposed or asked, as shown: the answer is to that one alone")
 
 
 class WithdrawHelpRequest(Command):
@@ -1520,6 +1565,7 @@ class HelpRequestView(BaseModel, frozen=True):
     id: Id
     topic: PeerTopic
     state: HelpState
+    offer: Id | None = Field(description="the offer of the peer proposed; an answer names it")
     peer_network: str | None = Field(description="the name of the network of the peer proposed")
     peer: Principal | None = Field(description="the peer, once both have accepted")
     why: tuple[str, ...] = Field(description="why this peer, a reason a line")
@@ -1530,7 +1576,8 @@ class HelpRequestView(BaseModel, frozen=True):
 class AskedOfMeView(BaseModel, frozen=True):
     """A request as the peer sees it: its topic alone, and once both have accepted who asked."""
 
-    id: Id
+    id: Id = Field(description="made when the peer was asked, for the peer alone; nothing can be told from it")
+    offer: Id = Field(description="the peer's own offer that was taken; an answer names it")
     topic: PeerTopic
     state: HelpState
     answer_by: Moment | None
@@ -1554,7 +1601,7 @@ class ShowMyPeerSupport(Query[MyPeerSupport]):
 class PeerSupportFigures(BaseModel, frozen=True):
     """How often help helped. All figures are none while they are too few."""
 
-    closed: int | None
+    closed: int | None = Field(description="how many are counted here: always whole tens, the first that were closed")
     helped: dict[Helped, int] | None
     withheld: str | None = Field(description="why nothing is shown, if so")
 

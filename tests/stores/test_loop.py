@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import uuid_utils
 from dirty_equals import IsStr
+from pydantic import ValidationError
 from sqlalchemy import Engine, event, func, select
 from sqlalchemy.exc import DBAPIError
 
@@ -23,7 +24,7 @@ from shared.outbox import OUTBOX
 from shared.surface import Arrival, Received, Surface
 from shared.testing import specimen
 from shared.testing.specimen import LIMIT, Deposit, Mirrored, Salary
-from shared.transaction import Call, Transaction
+from shared.transaction import Call, Transaction, without_values
 from shared.unit_of_work import load
 
 
@@ -164,6 +165,26 @@ def test_a_message_that_fails_becomes_a_dead_letter_and_its_neighbours_are_not_t
     assert letter.error == "ZeroDivisionError: a bug"
     assert loop.balance(account) == 5
     assert [row.sequence for row in loop.sent()] == [1, 2]
+
+
+def test_a_dead_letter_says_which_rule_of_the_store_was_broken_and_nobodys_values(loop: Driver) -> None:
+    neighbour, bad = "00000000-0000-7000-8000-00000000abcd", new_id()
+    commands = [
+        loop.command(Deposit(account=account, amount=amount)) for account, amount in ((neighbour, 7), (bad, 1000))
+    ]
+    loop.run(*commands)
+    letter = loop.letters()[0]
+    assert "balance" in letter.error or "check constraint" in letter.error
+    assert "unit_of_work.py" in letter.trace
+    again = loop.run(loop.command(platform.ReplayDeadLetter(letter=letter.id), "operator"))[0]["failure"]["sentence"]
+    for told in (letter.error, letter.trace, again):
+        assert not [value for value in ("2345", bad, neighbour) if value in told]
+
+
+def test_a_model_that_does_not_fit_is_told_by_its_field_and_not_by_its_value() -> None:
+    with pytest.raises(ValidationError) as caught:
+        Deposit(account="not an id of anybody", amount="lots")
+    assert without_values(caught.value) == "Deposit does not fit in account, amount"
 
 
 def test_a_message_the_store_says_no_to_is_found_among_many(loop: Driver) -> None:
