@@ -14,6 +14,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
 )
 from sqlalchemy.schema import SchemaItem
 
@@ -87,6 +88,7 @@ networks = _aggregate(
     Column("umbrella", Document),
     Column("steering_group", Key, unique=True),
     Column("steward", Key, nullable=False),
+    Column("home_confirmed", Boolean, nullable=False, server_default=false()),
     _one_of("reach", Reach),
     CheckConstraint("organisation IS NOT NULL OR parent IS NOT NULL", name="has_a_home"),
     CheckConstraint("(umbrella IS NULL) = (steering_group IS NULL)", name="umbrella_has_a_steering_group"),

@@ -107,7 +107,7 @@ async def test_a_consensus_statement_is_consulted_on_agreed_issued_signed_and_it
         said = membership.CommentOnStatement(statement=statement, network=network, text="We would sign this.")
         await people.tell(name, said)
 
-    refusal = await people.try_in_vain("secretariat", membership.IssueStatement(statement=statement))
+    refusal = await people.try_in_vain("secretariat", membership.IssueStatement(statement=statement, version=1))
     assert refusal.code == "not-agreed"
     proposal = await people.make(
         "york-hospital", membership.DraftProposal(umbrella=umbrella, title="Managers matter", text="We say so.")
@@ -116,11 +116,14 @@ async def test_a_consensus_statement_is_consulted_on_agreed_issued_signed_and_it
     for name, network in networks.items():
         await people.tell(name, membership.TakePosition(proposal=proposal, network=network, position="consent"))
     await people.tell("york-hospital", membership.CloseProposal(proposal=proposal))
-    await people.tell("secretariat", membership.IssueStatement(statement=statement, proposal=proposal))
+    await people.tell("secretariat", membership.IssueStatement(statement=statement, version=1, proposal=proposal))
 
     leeds = {"statement": statement, "network": networks["leeds-council"]}
     refusal = await people.try_in_vain("york-hospital", membership.SignStatement(**leeds))
     assert refusal.code == "not-a-representative"
+    refusal = await people.try_in_vain("leeds-council", membership.SignStatement(**leeds))
+    assert refusal.code == "home-not-confirmed"
+    await people.tell("operator", membership.ConfirmNetworkHome(network=networks["leeds-council"]))
     await people.tell("leeds-council", membership.SignStatement(**leeds))
     by_letter = membership.RecordSignature(statement=statement, organisation=together.organisations["cabinet-office"])
     await people.tell("operator", by_letter)
@@ -181,16 +184,17 @@ async def test_help_is_asked_for_a_peer_is_matched_and_it_helped_and_nobody_else
     assert "It is in your region: Yorkshire and The Humber. (+1)" in proposed.why
     assert (await people.ask("york-hospital", membership.ShowMyPeerSupport())).asked_of_me == ()
 
-    await people.tell(asker, membership.AcceptPeer(request=request))
+    assert proposed.offer == offer
+    await people.tell(asker, membership.AcceptPeer(request=request, offer=offer))
     notice = await together.told("york-hospital", membership.MentorAsked.wire.type)
     assert (notice.sentence, notice.about) == ("A peer would like your help.", offer)
     [asked] = (await people.ask("york-hospital", membership.ShowMyPeerSupport())).asked_of_me
     assert (asked.topic, asked.asker, asked.words) == ("after-a-suicide", None, None)
-    await people.tell("york-hospital", membership.AcceptPeer(request=request))
+    await people.tell("york-hospital", membership.AcceptPeer(request=asked.id, offer=asked.offer))
     [asked] = (await people.ask("york-hospital", membership.ShowMyPeerSupport())).asked_of_me
     assert (asked.asker, asked.words) == (asker, "We lost a colleague last week.")
 
-    refusal = await people.try_in_vain("operator", membership.AcceptPeer(request=request))
+    refusal = await people.try_in_vain("operator", membership.AcceptPeer(request=request, offer=offer))
     assert refusal.code == "no-such-request"
     assert (await people.ask("operator", membership.ShowMyPeerSupport())).requests == ()
     await people.tell(asker, membership.RecordWhetherItHelped(request=request, helped="yes"))

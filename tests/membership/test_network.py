@@ -1,5 +1,6 @@
 """Networks, where they stand, and who speaks for them."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -11,8 +12,10 @@ from services.membership.domain.organisation import Organisation
 from shared.contracts.membership import (
     AppointRepresentative,
     AppointSteward,
+    ConfirmNetworkHome,
     GivenOffice,
     HandOverStewardship,
+    NetworkCarriedOver,
     NetworkRegistered,
     Office,
     Reach,
@@ -180,3 +183,32 @@ def test_an_operator_appoints_a_steward_where_the_old_one_is_gone() -> None:
         == "ben"
     )
     assert AppointSteward.roles == ("operator",)
+
+
+def confirm(state: Network | None, home: Organisation | None = HOME) -> list[Event] | Refusal:
+    return network.confirm_home(state, ConfirmNetworkHome(network=NETWORK), home)
+
+
+def test_an_operator_confirms_once_that_a_network_speaks_for_its_home() -> None:
+    state = after(registered())
+    assert not state.home_confirmed
+    confirmed = after(confirm(state), state)
+    assert confirmed.home_confirmed
+    assert code(confirm(confirmed)) == "home-confirmed-already"
+    assert code(confirm(None)) == "network-unknown"
+    assert ConfirmNetworkHome.roles == ("operator",)
+
+
+def test_no_home_and_a_closed_home_are_not_confirmed() -> None:
+    state = after(registered())
+    closed = HOME.model_copy(update={"closed_at": datetime(2026, 9, 1, tzinfo=UTC)})
+    assert code(confirm(state, closed)) == "organisation-closed"
+    homeless = state.model_copy(update={"organisation": None, "parent": PARENT})
+    assert code(confirm(homeless, None)) == "no-home-organisation"
+
+
+def test_another_home_is_not_confirmed_by_what_was_said_of_the_former_one() -> None:
+    state = after(registered())
+    confirmed = after(confirm(state), state)
+    carried = NetworkCarriedOver(network=NETWORK, organisation=an_id(10), predecessor=HOME.id)
+    assert not network.evolve(confirmed, carried).home_confirmed

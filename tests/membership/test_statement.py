@@ -8,6 +8,7 @@ import pytest
 
 from services.membership.domain import statement
 from services.membership.domain.network import Network, Representative
+from services.membership.domain.organisation import Organisation
 from services.membership.domain.proposal import Proposal
 from services.membership.domain.statement import MIN_CONSULTATION, Signatory, Statement
 from services.membership.domain.steering_group import SteeringGroup
@@ -18,8 +19,10 @@ from shared.contracts.membership import (
     Decision,
     DraftStatement,
     GivenRecommendation,
+    IssueStatement,
     Outcome,
     RecommendationStatus,
+    RecordRecommendationAnswer,
     ReviseStatement,
     StatementIssued,
     UmbrellaRules,
@@ -58,12 +61,14 @@ def a_member(name: str, number: int, organisation: str | None) -> Network:
     changes = {
         "id": an_id(number), "name": name, "organisation": organisation, "umbrella": None, "steering_group": None,
         "reach": "local", "steward": f"{name}-steward", "parent": UMBRELLA.id, "representatives": people,
+        "home_confirmed": organisation is not None,
     }  # fmt: skip
     return UMBRELLA.model_copy(update=changes)
 
 
 LEEDS, YORK = a_member("leeds", 21, COUNCIL), a_member("york", 22, HOSPITAL)
 MEMBERS = [LEEDS.id, YORK.id]
+HOME = Organisation(id=COUNCIL, key="leeds-city-council", name="Leeds City Council", type="council")
 
 
 def after(decision: Sequence[Event] | Refusal, state: Statement | None = None) -> Statement:
@@ -115,8 +120,17 @@ def comment(
     return statement.comment(state, by, command, principal or by.name, at)
 
 
-def issue(state: Statement, at: datetime = UNTIL, agreed: Proposal | None = None) -> list[Event] | Refusal:
-    return statement.issue(state, UMBRELLA, agreed, "sam", may_issue=True, at=at)
+def issue(
+    state: Statement,
+    at: datetime = UNTIL,
+    agreed: Proposal | None = None,
+    *,
+    version: int | None = None,
+    members: Sequence[str] = tuple(MEMBERS),
+    by: str = "sam",
+) -> list[Event] | Refusal:
+    command = IssueStatement(statement=STATEMENT, version=version or state.version)
+    return statement.issue(state, UMBRELLA, command, agreed, by, members=members, may_issue=by == "sam", at=at)
 
 
 def consulted(kind: Any = "report") -> Statement:
@@ -203,8 +217,33 @@ def test_a_statement_is_issued_after_the_date_or_once_every_network_has_commente
 
 
 def test_the_author_alone_does_not_speak_for_the_umbrella() -> None:
-    decision = statement.issue(consulted(), UMBRELLA, None, "ann", may_issue=False, at=UNTIL)
-    assert code(decision) == "not-of-the-steering-group"
+    assert code(issue(consulted(), by="ann")) == "not-of-the-steering-group"
+
+
+def test_the_version_that_is_issued_is_the_present_one() -> None:
+    state = consulted()
+    assert code(issue(state, version=2)) == "not-the-present-version"
+    revised = after(revise(state, at=UNTIL), state)
+    assert code(issue(revised, version=1)) == "not-the-present-version"
+
+
+@pytest.mark.parametrize("at", [NOON, UNTIL], ids=["once all have commented", "after the date"])
+def test_a_wording_that_nobody_was_asked_about_is_not_issued(at: datetime) -> None:
+    state = consulted()
+    for network in (LEEDS, YORK):
+        state = after(comment(state, by=network), state)
+    revised = after(revise(state, at=at), state)
+    assert code(issue(revised, at=UNTIL)) == "revised-since-consultation"
+    again = after(consult(revised, until=at + MIN_CONSULTATION, at=at), revised)
+    issued = after(issue(again, at=at + MIN_CONSULTATION), again)
+    assert (issued.state, issued.version) == ("issued", 2)
+
+
+def test_where_no_member_is_left_to_ask_a_revised_wording_is_issued() -> None:
+    state = consulted()
+    revised = after(revise(state, at=UNTIL), state)
+    assert after(issue(revised, members=[]), revised).state == "issued"
+    assert code(issue(after(draft()), members=[])) == "not-consulted-on"
 
 
 def test_what_is_issued_stays_as_it_is() -> None:
@@ -253,21 +292,35 @@ def test_nothing_less_than_an_agreed_proposal_on_this_wording_is_the_consensus(
 
 
 def test_a_representative_of_a_member_network_signs_for_its_home_organisation() -> None:
-    by = statement.signatory(UMBRELLA, LEEDS, "leeds", is_member=True)
+    by = statement.signatory(UMBRELLA, LEEDS, HOME, "leeds", is_member=True)
     assert by == Signatory(organisation=COUNCIL, network=LEEDS.id, person=an_id(121))
 
 
 def test_nobody_else_speaks_for_an_organisation() -> None:
     open_ = UMBRELLA.model_copy(update={"umbrella": UmbrellaRules(open=True)})
-    homeless = LEEDS.model_copy(update={"organisation": None})
-    for umbrella, network, principal, is_member, expected in (
-        (UMBRELLA, LEEDS, "york", True, "not-a-representative"),
-        (UMBRELLA, LEEDS, "leeds-steward", True, "not-a-representative"),
-        (UMBRELLA, homeless, "leeds", True, "no-home-organisation"),
-        (UMBRELLA, LEEDS, "leeds", False, "not-a-member"),
-        (open_, LEEDS, "leeds", True, "members-admitted-unseen"),
+    homeless = LEEDS.model_copy(update={"organisation": None, "home_confirmed": False})
+    for umbrella, network, home, principal, is_member, expected in (
+        (UMBRELLA, LEEDS, HOME, "york", True, "not-a-representative"),
+        (UMBRELLA, LEEDS, HOME, "leeds-steward", True, "not-a-representative"),
+        (UMBRELLA, homeless, None, "leeds", True, "no-home-organisation"),
+        (UMBRELLA, LEEDS, HOME, "leeds", False, "not-a-member"),
+        (open_, LEEDS, HOME, "leeds", True, "members-admitted-unseen"),
     ):
-        assert code(statement.signatory(umbrella, network, principal, is_member=is_member)) == expected
+        assert code(statement.signatory(umbrella, network, home, principal, is_member=is_member)) == expected
+
+
+def test_a_home_is_spoken_for_once_an_operator_confirmed_it_and_while_it_is_open() -> None:
+    unconfirmed = LEEDS.model_copy(update={"home_confirmed": False})
+    closed = HOME.model_copy(update={"closed_at": NOON})
+    for network, home, expected in (
+        (unconfirmed, HOME, "home-not-confirmed"),
+        (LEEDS, closed, "organisation-closed"),
+    ):
+        decision = statement.signatory(UMBRELLA, network, home, "leeds", is_member=True)
+        assert code(decision) == expected
+        assert isinstance(decision, Refusal)
+        assert "confirm-network-home" in decision.sentence
+        assert "records the signature" in decision.sentence
 
 
 BY_LETTER = Signatory(organisation=COUNCIL)
@@ -292,9 +345,13 @@ def test_nothing_is_signed_whose_text_may_still_change() -> None:
 
 
 def answer(
-    state: Statement, status: RecommendationStatus, reason: str | None = None, by: Signatory | None = None
+    state: Statement,
+    status: RecommendationStatus,
+    reason: str | None = None,
+    by: Signatory | None = BY_LETTER,
+    recommendation: str = HIRE,
 ) -> list[Event] | Refusal:
-    command = AnswerRecommendation(statement=STATEMENT, recommendation=HIRE, status=status, reason=reason)
+    command = AnswerRecommendation(statement=STATEMENT, recommendation=recommendation, status=status, reason=reason)
     return statement.answer(state, command, by, DUE)
 
 
@@ -312,6 +369,16 @@ def test_an_organisation_answers_what_is_addressed_to_it_and_nothing_else() -> N
     assert after(answer(state, "under-way", by=BY_LETTER), state).recommendations[HIRE].status == "under-way"
     assert code(answer(state, "under-way", by=Signatory(organisation=HOSPITAL))) == "not-addressed"
     assert code(answer(consulted(), "done")) == "no-such-recommendation"
+
+
+def test_who_recommends_does_not_answer_for_an_organisation_that_can() -> None:
+    state = issued()
+    assert code(answer(state, "done", by=None)) == "addressee-answers"
+    letter = RecordRecommendationAnswer(statement=STATEMENT, recommendation=HIRE, status="done")
+    assert after(statement.answer(state, letter, None, DUE), state).recommendations[HIRE].status == "done"
+    everybody = after(answer(state, "done", by=None, recommendation=TRAIN), state)
+    assert everybody.recommendations[TRAIN].status == "done"
+    assert RecordRecommendationAnswer.roles == ("operator",)
 
 
 @pytest.mark.parametrize(

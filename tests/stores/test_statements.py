@@ -10,21 +10,29 @@ from sqlalchemy.exc import IntegrityError
 from services.membership import tables
 from shared import clock
 from shared.contracts.membership import (
+    AdmitMemberNetwork,
     AnswerRecommendation,
+    ApplyForMembership,
+    AppointRepresentative,
+    CloseOrganisation,
     CloseProposal,
     CommentOnStatement,
+    ConfirmNetworkHome,
     ConsultOnStatement,
     DraftProposal,
     DraftStatement,
     GivenRecommendation,
+    GivenUmbrellaRules,
     IssueStatement,
     ListComments,
     ListRecommendations,
     ListSignatures,
     ListStatements,
     OpenProposal,
+    RecordRecommendationAnswer,
     RecordSignature,
     RecordSignatureWithdrawal,
+    RegisterNetwork,
     ReviseStatement,
     ShowNetwork,
     ShowStatement,
@@ -66,10 +74,13 @@ class Story:
     def issue(self) -> None:
         self.consult()
         self.comment("leeds", "york")
-        self.service.do(IssueStatement(statement=self.id))
+        self.service.do(IssueStatement(statement=self.id, version=1))
 
     def home(self) -> str:
         return str(self.service.ask(ShowNetwork(network=self.networks["leeds"])).organisation)
+
+    def confirm(self, name: str) -> None:
+        self.service.do(ConfirmNetworkHome(network=self.networks[name]), "operator")
 
     def shown(self) -> Any:
         return self.service.ask(ShowStatement(statement=self.id))
@@ -81,10 +92,10 @@ def test_a_statement_is_drafted_revised_consulted_on_and_issued(service: Service
     story.consult()
     story.comment("york")
     assert (story.shown().commented, story.shown().silent) == ((story.networks["york"],), (story.networks["leeds"],))
-    assert service.refused(IssueStatement(statement=story.id)) == "consultation-runs"
+    assert service.refused(IssueStatement(statement=story.id, version=2)) == "consultation-runs"
     story.comment("leeds")
-    assert service.refused(IssueStatement(statement=story.id), "leeds") == "not-of-the-steering-group"
-    service.do(IssueStatement(statement=story.id))
+    assert service.refused(IssueStatement(statement=story.id, version=2), "leeds") == "not-of-the-steering-group"
+    service.do(IssueStatement(statement=story.id, version=2))
     shown = story.shown()
     assert (shown.state, shown.version, shown.text, shown.silent) == ("issued", 2, "Sleep more.", ())
     assert [(each.text, each.status, each.late) for each in shown.recommendations] == [
@@ -108,23 +119,30 @@ def test_a_consensus_statement_is_issued_on_the_agreed_proposal(service: Service
     story = Story(service, kind="consensus-statement")
     story.consult()
     story.comment("leeds", "york")
-    assert service.refused(IssueStatement(statement=story.id)) == "not-agreed"
-    assert service.refused(IssueStatement(statement=story.id, proposal=new_id())) == "proposal-unknown"
+    assert service.refused(IssueStatement(statement=story.id, version=1)) == "not-agreed"
+    assert service.refused(IssueStatement(statement=story.id, version=1, proposal=new_id())) == "proposal-unknown"
     proposal = service.do(DraftProposal(umbrella=story.umbrella, title="Sleep", text="We say so."))
     service.do(OpenProposal(proposal=proposal, deadline=clock.now() + timedelta(days=8)))
     for name, network in story.networks.items():
         service.do(TakePosition(proposal=proposal, network=network, position="consent"), name)
     service.do(CloseProposal(proposal=proposal))
-    service.do(IssueStatement(statement=story.id, proposal=proposal))
+    service.do(IssueStatement(statement=story.id, version=1, proposal=proposal))
     assert story.shown().proposal == proposal
 
 
 def test_an_organisation_signs_through_its_member_network_and_withdraws(service: Service) -> None:
     story = Story(service)
     leeds = {"statement": story.id, "network": story.networks["leeds"]}
-    assert service.refused(SignStatement(**leeds), "leeds") == "not-issued"
+    story.confirm("york")
+    york = SignStatement(statement=story.id, network=story.networks["york"])
+    assert service.refused(york, "york") == "not-issued"
     story.issue()
     assert service.refused(SignStatement(**leeds), "york") == "not-a-representative"
+    assert service.refused(SignStatement(**leeds), "leeds") == "home-not-confirmed"
+    assert not service.ask(ShowNetwork(network=story.networks["leeds"])).home_confirmed
+    story.confirm("leeds")
+    assert service.ask(ShowNetwork(network=story.networks["leeds"])).home_confirmed
+    assert service.told_names(story.networks["leeds"])[-1] == "network-home-confirmed"
     service.do(SignStatement(**leeds), "leeds")
     assert service.send(SignStatement(**leeds), "leeds")["done"]["events"] == []
     home = story.home()
@@ -143,7 +161,48 @@ def test_a_network_that_nobody_admitted_signs_for_nobody(service: Service) -> No
     story = Story(service)
     story.issue()
     impostor = service.network("impostor", story.home())
+    assert service.refused(SignStatement(statement=story.id, network=impostor), "impostor") == "home-not-confirmed"
+    service.do(ConfirmNetworkHome(network=impostor), "operator")
     assert service.refused(SignStatement(statement=story.id, network=impostor), "impostor") == "not-a-member"
+
+
+def test_one_person_alone_makes_no_organisation_sign(service: Service) -> None:
+    story = Story(service)
+    umbrella = service.do(
+        RegisterNetwork(name="Mine", reach="national", organisation=story.home(), umbrella=GivenUmbrellaRules()), "eve"
+    )
+    network = service.do(RegisterNetwork(name="Mine too", reach="local", organisation=story.home()), "eve")
+    service.do(AppointRepresentative(network=network, person=new_id(), principal="eve"), "eve")
+    service.do(ApplyForMembership(umbrella=umbrella, network=network), "eve")
+    service.do(AdmitMemberNetwork(umbrella=umbrella, network=network), "eve")
+    mine = service.do(DraftStatement(umbrella=umbrella, kind="report", title="Mine", text="Mine."), "eve")
+    service.do(ConsultOnStatement(statement=mine, until=clock.now() + timedelta(days=8)), "eve")
+    service.do(CommentOnStatement(statement=mine, network=network, text="I agree."), "eve")
+    service.do(IssueStatement(statement=mine, version=1), "eve")
+    assert service.refused(SignStatement(statement=mine, network=network), "eve") == "home-not-confirmed"
+
+
+def test_nobody_signs_for_an_organisation_that_is_closed(service: Service) -> None:
+    story = Story(service)
+    story.issue()
+    story.confirm("leeds")
+    service.do(CloseOrganisation(organisation=story.home()), "operator")
+    leeds = SignStatement(statement=story.id, network=story.networks["leeds"])
+    assert service.refused(leeds, "leeds") == "organisation-closed"
+    assert service.refused(ConfirmNetworkHome(network=story.networks["york"]), "operator") == "organisation-closed"
+
+
+def test_a_wording_revised_after_its_consultation_is_consulted_on_again(service: Service) -> None:
+    story = Story(service)
+    story.consult()
+    story.comment("leeds", "york")
+    service.do(ReviseStatement(statement=story.id, text="Sleep more."), "leeds")
+    assert service.refused(IssueStatement(statement=story.id, version=1)) == "not-the-present-version"
+    assert service.refused(IssueStatement(statement=story.id, version=2)) == "revised-since-consultation"
+    story.consult()
+    story.comment("leeds", "york")
+    service.do(IssueStatement(statement=story.id, version=2))
+    assert story.shown().text == "Sleep more."
 
 
 def test_an_operator_notes_what_an_organisation_wrote(service: Service) -> None:
@@ -165,12 +224,32 @@ def test_a_recommendation_is_answered_by_whom_it_is_addressed_to(service: Servic
     [everybody] = story.shown().recommendations
     answer = {"statement": story.id, "recommendation": everybody.id, "status": "under-way"}
     assert service.refused(AnswerRecommendation(**answer), "york") == "not-theirs-to-lead"
+    story.confirm("york")
     by_york = AnswerRecommendation(**answer, network=story.networks["york"])
     assert service.refused(by_york, "york") == "not-addressed"
     service.do(AnswerRecommendation(**answer), "leeds")  # its author
     assert story.shown().recommendations[0].status == "under-way"
     assert service.ask(ListRecommendations(organisation=home)).total == 0
     assert service.ask(ListRecommendations(status="under-way", umbrella=story.umbrella)).total == 1
+
+
+def test_an_organisation_that_is_registered_answers_for_itself(service: Service) -> None:
+    home = service.organisation("york-hospital", "nhs-body")
+    story = Story(service, recommended(organisation=home))
+    story.issue()
+    [hospital] = story.shown().recommendations
+    answer = {"statement": story.id, "recommendation": hospital.id, "status": "done"}
+    assert service.refused(AnswerRecommendation(**answer), "leeds") == "addressee-answers"  # its author
+    of_the_hospital = service.network("hospital", home)
+    by_itself = AnswerRecommendation(**answer, network=of_the_hospital)
+    service.do(ApplyForMembership(umbrella=story.umbrella, network=of_the_hospital), "hospital")
+    service.do(AdmitMemberNetwork(umbrella=story.umbrella, network=of_the_hospital))
+    assert service.refused(by_itself, "hospital") == "home-not-confirmed"
+    service.do(RecordRecommendationAnswer(**answer | {"status": "under-way"}), "operator")
+    assert story.shown().recommendations[0].status == "under-way"
+    service.do(ConfirmNetworkHome(network=of_the_hospital), "operator")
+    service.do(by_itself, "hospital")
+    assert story.shown().recommendations[0].status == "done"
 
 
 def test_a_late_recommendation_is_listed_and_said_once(service: Service) -> None:

@@ -9,8 +9,10 @@ from services.membership.domain.organisation import Organisation
 from shared.contracts.membership import (
     AppointRepresentative,
     AppointSteward,
+    ConfirmNetworkHome,
     HandOverStewardship,
     NetworkCarriedOver,
+    NetworkHomeConfirmed,
     NetworkRegistered,
     Office,
     Reach,
@@ -36,7 +38,10 @@ class Representative(BaseModel, frozen=True):
 
 
 class Network(BaseModel, frozen=True):
-    """One network. An umbrella has rules and a steering group; whoever registered a network is its steward."""
+    """One network. An umbrella has rules and a steering group; whoever registered a network is its steward.
+
+    Anybody may register a network at any home, so ``home_confirmed``, an operator's word, is what lets it speak for it.
+    """
 
     id: str
     name: str
@@ -47,6 +52,7 @@ class Network(BaseModel, frozen=True):
     umbrella: UmbrellaRules | None
     steering_group: str | None
     steward: str
+    home_confirmed: bool = False
     representatives: Mapping[str, Representative] = {}
 
 
@@ -211,6 +217,37 @@ def hand_over(
     return [StewardshipHandedOver(network=network.id, steward=command.principal, before=network.steward)]
 
 
+def confirm_home(
+    network: Network | None, command: ConfirmNetworkHome, home: Organisation | None
+) -> list[Event] | Refusal:
+    """An operator confirms that a network speaks for ``home``, its home organisation as it is now."""
+    if network is None:
+        return unknown(command.network)
+    if home is None:
+        return Refusal(
+            code="no-home-organisation",
+            sentence=f"{network.name} has no home organisation that could be confirmed; "
+            "a network registered with one has.",
+            field="network",
+        )
+    if network.home_confirmed:
+        return Refusal(
+            code="home-confirmed-already",
+            sentence=f"That {network.name} speaks for {home.name} is confirmed already, until it has another home.",
+            field="network",
+        )
+    if home.closed_at is not None:
+        return Refusal(
+            code="organisation-closed",
+            sentence=f"{home.name}, the home of {network.name}, is closed, so nobody speaks for it; a network is "
+            "confirmed once it is carried over to an organisation that goes on. show-organisation tells what came "
+            "after it.",
+            field="network",
+            data={"successors": list(home.successors)},
+        )
+    return [NetworkHomeConfirmed(network=network.id, organisation=home.id)]
+
+
 def unknown(network: str, field: str = "network") -> Refusal:
     """No network has this id."""
     return Refusal(
@@ -235,7 +272,9 @@ def evolve(network: Network | None, event: Event) -> Network:
         case StewardshipHandedOver(), Network():
             return network.model_copy(update={"steward": event.steward})
         case NetworkCarriedOver(), Network():
-            return network.model_copy(update={"organisation": event.organisation})
+            return network.model_copy(update={"organisation": event.organisation, "home_confirmed": False})
+        case NetworkHomeConfirmed(), Network():
+            return network.model_copy(update={"home_confirmed": True})
     raise TypeError(f"{event.wire.type} does not happen to {network}")
 
 

@@ -1,7 +1,7 @@
 """What an umbrella network says in its own name: drafted, consulted on, issued; signed by organisations.
 
-A signature is given for an organisation, so it matters who may give it. Here that is a representative of a network
-whose home the organisation is, once the umbrella has looked at that network and admitted it; else an operator.
+A signature is given for an organisation, so it matters who may give it. Here that is a representative of a member
+network whose home the organisation is, once an operator has confirmed that the network speaks for it; else an operator.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from services.membership.domain.membership import not_an_umbrella
 from services.membership.domain.network import Network, represents
+from services.membership.domain.organisation import Organisation
 from services.membership.domain.proposal import Proposal
 from services.membership.domain.steering_group import SteeringGroup, may_steer
 from shared.contracts.membership import (
@@ -20,10 +21,12 @@ from shared.contracts.membership import (
     ConsultOnStatement,
     DraftStatement,
     GivenRecommendation,
+    IssueStatement,
     Recommendation,
     RecommendationAnswered,
     RecommendationFellDue,
     RecommendationStatus,
+    RecordRecommendationAnswer,
     ReviseStatement,
     SignatureWithdrawn,
     StatementCommented,
@@ -77,7 +80,7 @@ class Recommended(BaseModel, frozen=True):
 
 
 class Statement(BaseModel, frozen=True):
-    """One statement. ``worded_at`` is when its present wording was written.
+    """One statement. ``worded_at`` is when its present wording was written; a new wording is a ``draft`` again.
 
     ``comments`` are by network, ``signatures`` by organisation, ``recommendations`` by their own id.
     """
@@ -339,27 +342,31 @@ def _in_consultation(statement: Statement, what: str, at: datetime) -> Refusal |
 def issue(
     statement: Statement,
     umbrella: Network,
+    command: IssueStatement,
     proposal: Proposal | None,
     principal: str,
     *,
+    members: Collection[str],
     may_issue: bool,
     at: datetime,
 ) -> list[Event] | Refusal:
-    """Makes it what the umbrella says. ``may_issue``: whoever asks steers the umbrella; the author alone may not."""
+    """Makes it what the umbrella says. ``may_issue``: whoever asks steers the umbrella; the author alone may not.
+
+    ``members`` are the member networks at this moment, who would be asked in a new consultation.
+    """
     if not may_issue:
         return Refusal(
             code="not-of-the-steering-group",
             sentence=f"{principal} cannot issue it in the name of {umbrella.name}: its steward and its steering group "
             "may.",
         )
-    if refusal := _issued(statement, "issued again"):
-        return refusal
-    if statement.consulted_until is None:
-        return Refusal(
-            code="not-consulted-on",
-            sentence="The statement cannot be issued yet: the member networks are consulted on it first.",
-        )
-    if refusal := _in_consultation(statement, "issued", at) or _not_agreed(statement, proposal):
+    if refusal := (
+        _issued(statement, "issued again")
+        or _another_version(statement, command)
+        or _not_consulted_on(statement, members)
+        or _in_consultation(statement, "issued", at)
+        or _not_agreed(statement, proposal)
+    ):
         return refusal
     for recommended in statement.recommendations.values():
         if recommended.due <= at:
@@ -380,6 +387,36 @@ def issue(
             issued_at=at,
         )
     ]
+
+
+def _another_version(statement: Statement, command: IssueStatement) -> Refusal | None:
+    """Refuses where the wording changed since whoever asks read it, or never was so."""
+    if command.version == statement.version:
+        return None
+    return Refusal(
+        code="not-the-present-version",
+        sentence=f"Version {command.version} of the statement was to be issued, and its present wording is version "
+        f"{statement.version}: read that one with show-statement, and issue it or revise it.",
+        field="version",
+        data={"version": statement.version},
+    )
+
+
+def _not_consulted_on(statement: Statement, members: Collection[str]) -> Refusal | None:
+    """Refuses a wording nobody was asked about. One written after a consultation passes if nobody is left to ask."""
+    if statement.consulted_until is None:
+        return Refusal(
+            code="not-consulted-on",
+            sentence="The statement cannot be issued yet: the member networks are consulted on it first.",
+        )
+    if statement.state != "draft" or not members:
+        return None
+    return Refusal(
+        code="revised-since-consultation",
+        sentence=f"The statement cannot be issued yet: its version {statement.version} was written after the "
+        "consultation, so nobody was asked about it. It can be issued after a new one; consult-on-statement opens it.",
+        data={"version": statement.version},
+    )
 
 
 def _not_agreed(statement: Statement, proposal: Proposal | None) -> Refusal | None:
@@ -409,21 +446,26 @@ def _not_agreed(statement: Statement, proposal: Proposal | None) -> Refusal | No
 # Signing it ----------------------------------------------------------------------------------------------------------
 
 
-def signatory(umbrella: Network, network: Network, principal: str, *, is_member: bool) -> Signatory | Refusal:
-    """Who signs when a principal signs through a network: the network's home organisation, or why it may not be.
+def signatory(
+    umbrella: Network, network: Network, home: Organisation | None, principal: str, *, is_member: bool
+) -> Signatory | Refusal:
+    """Who signs when a principal signs through a network: ``home``, its home organisation, or why that may not be.
 
-    Anybody may register a network and name any organisation its home. So it takes an umbrella that looked at it: a
-    member network, of an umbrella that does not admit everybody unseen.
+    Anybody may register a network, name any organisation its home, and admit it in an umbrella of their own. So it
+    takes the word of somebody else: an operator confirmed the home. The network is a member besides, of an umbrella
+    that does not admit everybody unseen.
     """
     person = represents(network, principal)
     if person is None:
         return _not_a_representative(network, principal)
-    if network.organisation is None:
+    if home is None:
         return Refusal(
             code="no-home-organisation",
             sentence=f"{network.name} has no home organisation, so there is no organisation it could speak for.",
             field="network",
         )
+    if refusal := _home_unheard(network, home):
+        return refusal
     if not is_member:
         return Refusal(
             code="not-a-member",
@@ -434,11 +476,33 @@ def signatory(umbrella: Network, network: Network, principal: str, *, is_member:
     if umbrella.umbrella and umbrella.umbrella.open:
         return Refusal(
             code="members-admitted-unseen",
-            sentence=f"{umbrella.name} admits every network that applies, so nobody has looked at whether "
-            f"{network.name} may speak for its home organisation. An operator can note what it says in a letter.",
+            sentence=f"{umbrella.name} admits every network that applies, so none of its members speaks for its home "
+            f"organisation here, and neither does {network.name}. An operator can note what it says in a letter.",
             field="network",
         )
-    return Signatory(organisation=network.organisation, network=network.id, person=person)
+    return Signatory(organisation=home.id, network=network.id, person=person)
+
+
+def _home_unheard(network: Network, home: Organisation) -> Refusal | None:
+    """Refuses while a home cannot be spoken for by its network, as far as anybody knows."""
+    if home.closed_at is not None:
+        return Refusal(
+            code="organisation-closed",
+            sentence=f"{network.name} cannot speak for {home.name}, its home organisation, which is closed. An "
+            "operator confirms its home with confirm-network-home once it has another, or records the signature or the "
+            "answer of an organisation from its letter.",
+            field="network",
+            data={"successors": list(home.successors)},
+        )
+    if not network.home_confirmed:
+        return Refusal(
+            code="home-not-confirmed",
+            sentence=f"{network.name} cannot speak for {home.name}, its home organisation: nobody has confirmed that "
+            "it may. An operator confirms it with confirm-network-home, or records the signature or the answer of the "
+            "organisation from its letter.",
+            field="network",
+        )
+    return None
 
 
 def sign(statement: Statement, by: Signatory, at: datetime) -> list[Event] | Refusal:
@@ -502,9 +566,15 @@ def unknown_organisation(organisation: str) -> Refusal:
 
 
 def answer(
-    statement: Statement, command: AnswerRecommendation, by: Signatory | None, at: datetime
+    statement: Statement,
+    command: AnswerRecommendation | RecordRecommendationAnswer,
+    by: Signatory | None,
+    at: datetime,
 ) -> list[Event] | Refusal:
-    """Gives a recommendation another status. ``by`` speaks for an organisation, or whoever asks leads the statement."""
+    """Gives a recommendation another status. ``by`` speaks for an organisation, or whoever asks leads the statement.
+
+    Who recommends does not say what an organisation made of it, where that is registered and can speak for itself.
+    """
     recommended = statement.recommendations.get(command.recommendation)
     if statement.state != "issued" or recommended is None:
         return Refusal(
@@ -518,6 +588,14 @@ def answer(
             code="not-addressed",
             sentence=f"The recommendation is addressed to {recommended.addressee}, not to the home organisation of the "
             "network that would answer.",
+            field="network",
+        )
+    if by is None and isinstance(command, AnswerRecommendation) and recommended.organisation is not None:
+        return Refusal(
+            code="addressee-answers",
+            sentence=f"The recommendation is addressed to {recommended.addressee}, which is registered and answers it "
+            "itself: a representative of a member network that an operator confirmed as its own does, or an operator "
+            "records what it says in a letter.",
             field="network",
         )
     if (command.status, command.reason) == (recommended.status, recommended.reason):
@@ -610,6 +688,7 @@ def evolve(statement: Statement | None, event: Event) -> Statement:  # noqa: PLR
                 title=event.title,
                 text=event.text,
                 version=event.version,
+                state="draft",
                 worded_at=event.revised_at,
                 recommendations=_recommended(event.recommendations),
             )

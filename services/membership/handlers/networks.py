@@ -15,6 +15,7 @@ from shared.contracts.membership import (
     ApplyForMembership,
     AppointRepresentative,
     AppointSteward,
+    ConfirmNetworkHome,
     DeclineMemberNetwork,
     HandOverStewardship,
     ListNetworks,
@@ -72,6 +73,13 @@ def stand_down_representative(command: StandDownRepresentative, work: Work) -> D
 def hand_over_stewardship(command: HandOverStewardship | AppointSteward, work: Work) -> Done | Refusal:
     state = work.load(NETWORKS, command.network)
     return work.save(NETWORKS, command.network, network.hand_over(state, command, work.principal))
+
+
+@on.command(ConfirmNetworkHome, loads=lambda command: [(NETWORKS, command.network)])
+def confirm_network_home(command: ConfirmNetworkHome, work: Work) -> Done | Refusal:
+    state = work.load(NETWORKS, command.network)
+    home = work.load(ORGANISATIONS, state.organisation) if state and state.organisation else None
+    return work.save(NETWORKS, command.network, network.confirm_home(state, command, home))
 
 
 # ---- joining an umbrella -------------------------------------------------------------------------------------------

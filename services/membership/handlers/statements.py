@@ -21,6 +21,7 @@ from shared.contracts.membership import (
     ListStatements,
     RecommendationPage,
     RecommendationView,
+    RecordRecommendationAnswer,
     RecordSignature,
     RecordSignatureWithdrawal,
     ReviseStatement,
@@ -43,6 +44,7 @@ About = (
     | ConsultOnStatement
     | IssueStatement
     | AnswerRecommendation
+    | RecordRecommendationAnswer
     | RecordSignature
     | RecordSignatureWithdrawal
 )
@@ -145,7 +147,10 @@ def issue_statement(command: IssueStatement, work: Work) -> Done | Refusal:
     if command.proposal and agreed is None:
         return proposal.unknown(command.proposal)
     may_issue = steering_group.may_steer(umbrella, group, work.principal)
-    decision = statement.issue(state, umbrella, agreed, work.principal, may_issue=may_issue, at=work.now)
+    members = store.electorate(work, umbrella.id)
+    decision = statement.issue(
+        state, umbrella, command, agreed, work.principal, members=members, may_issue=may_issue, at=work.now
+    )
     for id_, recommended in () if isinstance(decision, Refusal) else state.recommendations.items():
         work.set_timer(RECOMMENDATION_DUE, id_, recommended.due, {"statement": state.id})
     return work.save(STATEMENTS, state.id, decision)
@@ -161,7 +166,8 @@ def _signatory(umbrella: Network, network_id: str, work: Work) -> Signatory | Re
         return network.unknown(network_id)
     joined = store.membership_of(work, umbrella.id, speaker.id)
     is_member = joined is not None and joined.state == "admitted"
-    return statement.signatory(umbrella, speaker, work.principal, is_member=is_member)
+    home = work.load(ORGANISATIONS, speaker.organisation) if speaker.organisation else None
+    return statement.signatory(umbrella, speaker, home, work.principal, is_member=is_member)
 
 
 @on.command(SignStatement, loads=_statement_and_network)
@@ -221,6 +227,14 @@ def answer_recommendation(command: AnswerRecommendation, work: Work) -> Done | R
     if by is None and (refusal := statement.not_leading(state, umbrella, group, work.principal)):
         return refusal
     return work.save(STATEMENTS, state.id, statement.answer(state, command, by, work.now))
+
+
+@on.command(RecordRecommendationAnswer, loads=_statement)
+def record_recommendation_answer(command: RecordRecommendationAnswer, work: Work) -> Done | Refusal:
+    state = work.load(STATEMENTS, command.statement)
+    if state is None:
+        return statement.unknown(command.statement)
+    return work.save(STATEMENTS, state.id, statement.answer(state, command, None, work.now))
 
 
 @on.timer(RECOMMENDATION_DUE, loads=lambda timer: [(STATEMENTS, timer.data["statement"])])
