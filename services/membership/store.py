@@ -1,7 +1,7 @@
 """Which state of membership lies in which table, the reads that decisions need, and those that questions need."""
 
 from collections.abc import Callable, Collection, Sequence
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Row, Select, Text, and_, case, cast, func, or_, select
 
@@ -454,14 +454,35 @@ def offer_of(work: Work, mentor: str) -> Offer | None:
     return work.load(OFFERS, found[0].id) if found else None
 
 
-def offers_that_stand(work: Work) -> Collection[Offer]:
-    """The offers of all who still represent the network they made them for, while that is a member somewhere."""
+def _of_members() -> Select[Any]:
     c, speaker, member = tables.peer_offers.c, tables.representatives.c, tables.memberships.c
     speaks = and_(speaker.owner == c.network, speaker.principal == c.mentor)
     admitted = select(member.network).where(member.state == "admitted")
     statement = select(c.id).join_from(tables.peer_offers, tables.representatives, speaks)
-    rows = work.select(statement.where(c.network.in_(admitted)).order_by(c.id))
+    return statement.where(c.network.in_(admitted))
+
+
+_OFFERS_THAT_STAND: Final = _of_members()
+
+
+def offers_that_stand(work: Work) -> Collection[Offer]:
+    """The offers of all who still represent the network they made them for, while that is a member somewhere."""
+    rows = work.select(_OFFERS_THAT_STAND.order_by(tables.peer_offers.c.id))
     return work.load_all(OFFERS, [row.id for row in rows]).values()
+
+
+def stands(work: Work, offer: str | None) -> bool:
+    """Whether an offer is one of those that stand."""
+    return offer is not None and bool(work.select(_OFFERS_THAT_STAND.where(tables.peer_offers.c.id == offer)))
+
+
+def help_request(work: Work, id_: str) -> HelpRequest | None:
+    """A request, by its own id or by the one its peer knows it by."""
+    if found := work.load(HELP_REQUESTS, id_):
+        return found
+    c = tables.help_requests.c
+    rows = work.select(select(c.id).where(c.asked_as == id_))
+    return work.load(HELP_REQUESTS, rows[0].id) if rows else None
 
 
 def waiting_for_a_peer(work: Work) -> Collection[HelpRequest]:
@@ -503,7 +524,11 @@ def peer_support_of(reader: Reader, principal: str) -> tuple[Offer | None, list[
     return (
         reader.load(OFFERS, found[0].id) if found else None,
         [request for request in in_order if request.asker == principal],
-        [request for request in in_order if request.mentor == principal and request.state in ("asked", "matched")],
+        # not in the order of asking for help either
+        sorted(
+            (requests[row.id] for row in asked if requests[row.id].mentor == principal),
+            key=lambda request: request.asked_as or "",
+        ),
     )
 
 
@@ -514,11 +539,19 @@ def networks_of_offers(reader: Reader, offers: Collection[str]) -> dict[str, str
     return {row.id: row.name for row in reader.select(statement.where(c.id.in_(sorted(offers))))}
 
 
-def whether_it_helped(reader: Reader) -> dict[Helped, int]:
-    """The closed requests by what their askers said."""
+def closed_so_far(work: Work) -> int:
+    """How many requests have ended with an answer."""
     c = tables.help_requests.c
-    rows = reader.select(select(c.helped, func.count().label("times")).where(c.state == "closed").group_by(c.helped))
-    return {row.helped: row.times for row in rows}
+    [row] = work.select(
+        select(func.count().label("closed")).select_from(tables.help_requests).where(c.state == "closed")
+    )
+    return int(row.closed)
+
+
+def whether_it_helped(reader: Reader) -> list[Helped]:
+    """What the askers of the closed requests said, in the order of closing."""
+    c = tables.help_requests.c
+    return [row.helped for row in reader.select(select(c.helped).where(c.state == "closed").order_by(c.place))]
 
 
 # ---- partners ------------------------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from services.membership.domain.peer_support import (
     Match,
     Offer,
 )
-from shared.contracts.membership import AskForHelp, MentorAsked, OfferExperience
+from shared.contracts.membership import AcceptPeer, AskForHelp, DeclinePeer, Helped, MentorAsked, OfferExperience
 from shared.contracts.message import Event
 from shared.refusal import Refusal
 
@@ -175,25 +175,84 @@ def proposed() -> HelpRequest:
     return peer_support.propose(a_request(), found, NOON)
 
 
+HANDLE = an_id(700)
+
+
+def accept(
+    request: HelpRequest, by: str, named: str | None = None, *, offer: int = 1, at: datetime = NOON, stands: bool = True
+) -> HelpRequest | Refusal:
+    """``named``: the id they name the request by, if not the one they know."""
+    known = request.id if request.state == "proposed" else request.asked_as
+    command = AcceptPeer(request=named or known or HANDLE, offer=an_id(100 + offer))
+    return peer_support.accept(request, command, by, at, stands=stands, new_id=HANDLE)
+
+
+def decline(request: HelpRequest, by: str, *, offer: int = 1) -> HelpRequest | Refusal:
+    known = request.id if request.state == "proposed" else request.asked_as
+    command = DeclinePeer(request=known or HANDLE, offer=an_id(100 + offer))
+    return peer_support.decline(request, command, by, NOON)
+
+
+def close(request: HelpRequest, by: str = "asker-0", helped: Helped = "partly") -> HelpRequest | Refusal:
+    return peer_support.close(request, request.id, by, helped, closed_before=4)
+
+
 def accepted(request: HelpRequest, by: str) -> HelpRequest:
-    after = peer_support.accept(request, request.id, by, NOON)
+    after = accept(request, by)
     assert isinstance(after, HelpRequest), after
     return after
 
 
 def declined(request: HelpRequest, by: str) -> HelpRequest:
-    after = peer_support.decline(request, request.id, by, NOON)
+    after = decline(request, by)
     assert isinstance(after, HelpRequest), after
     return after
 
 
 def test_the_asker_answers_first_and_then_the_peer() -> None:
     request = proposed()
-    assert code(peer_support.accept(request, request.id, "mentor-1", NOON)) == "no-such-request"
+    assert code(accept(request, "mentor-1")) == "no-such-request"
     asked = accepted(request, "asker-0")
     assert (asked.state, asked.answer_by) == ("asked", NOON + ANSWER_WITHIN)
-    assert code(peer_support.accept(asked, asked.id, "asker-0", NOON)) == "no-such-request"
-    assert accepted(asked, "mentor-1").state == "matched"
+    assert code(accept(asked, "asker-0", asked.id)) == "no-such-request"
+    both = accepted(asked, "mentor-1")
+    assert both.state == "matched"
+    assert code(accept(both, "mentor-1")) == "no-such-request"
+
+
+def test_an_answer_is_to_the_peer_it_was_meant_for_and_to_no_other() -> None:
+    request = proposed()
+    assert code(accept(request, "asker-0", offer=2)) == code(decline(request, "asker-0", offer=2)) == "another-peer"
+    asked = accepted(request, "asker-0")
+    assert code(accept(asked, "mentor-1", offer=2)) == code(decline(asked, "mentor-1", offer=2)) == "another-peer"
+    both = accepted(asked, "mentor-1")
+    assert code(decline(both, "mentor-1", offer=2)) == "another-peer"
+
+
+def test_the_peer_knows_a_request_by_an_id_of_their_own_which_goes_when_they_are_out_of_it() -> None:
+    asked = accepted(proposed(), "asker-0")
+    assert (proposed().asked_as, asked.asked_as) == (None, HANDLE)
+    assert code(accept(asked, "mentor-1", asked.id)) == "no-such-request"
+    assert code(accept(proposed(), "asker-0", HANDLE)) == "no-such-request"
+    both = accepted(asked, "mentor-1")
+    assert both.asked_as == HANDLE
+    assert declined(asked, "mentor-1").asked_as is declined(both, "mentor-1").asked_as is None
+
+
+def test_when_the_time_is_up_nobody_accepts_any_more_even_if_nothing_has_become_of_it_yet() -> None:
+    late = NOON + ANSWER_WITHIN
+    asked = accepted(proposed(), "asker-0")
+    for request, by in ((proposed(), "asker-0"), (asked, "mentor-1")):
+        assert isinstance(accept(request, by, at=late - timedelta(seconds=1)), HelpRequest)
+        assert code(accept(request, by, at=late)) == "time-is-up"
+
+
+def test_whose_offer_stands_no_more_is_neither_asked_nor_told() -> None:
+    asked = accepted(proposed(), "asker-0")
+    for request, by in ((proposed(), "asker-0"), (asked, "mentor-1")):
+        again = accept(request, by, stands=False)
+        assert isinstance(again, HelpRequest), again
+        assert (again.state, again.mentor, again.asked_as, again.tried) == ("waiting", None, None, ("mentor-1",))
 
 
 def test_a_peer_who_is_declined_or_declines_is_not_proposed_again() -> None:
@@ -207,9 +266,9 @@ def test_what_is_not_theirs_is_answered_like_what_does_not_exist() -> None:
     request = proposed()
     for by in ("mentor-1", "stranger"):
         refusals = [
-            peer_support.accept(request, request.id, by, NOON),
-            peer_support.decline(request, request.id, by, NOON),
-            peer_support.close(request, request.id, by, "yes"),
+            accept(request, by),
+            decline(request, by),
+            close(request, by),
             peer_support.withdraw(request, request.id, by),
         ]
         assert refusals == [peer_support.withdraw(None, request.id, by)] * 4
@@ -232,12 +291,11 @@ def test_a_peer_who_accepted_may_end_it_and_the_asker_still_says_whether_it_help
     assert peer_support.released(both) == both
     ended = declined(both, "mentor-1")
     assert (ended.state, ended.mentor) == ("ended", None)
-    closed = peer_support.close(ended, ended.id, "asker-0", "partly")
-    assert closed == HelpRequest(id=ended.id, topic="funding", state="closed", helped="partly")
+    assert close(ended) == HelpRequest(id=ended.id, topic="funding", state="closed", helped="partly", place=5)
 
 
 def test_nobody_helped_before_they_accepted() -> None:
-    assert code(peer_support.close(proposed(), an_id(400), "asker-0", "no")) == "not-matched"
+    assert code(close(proposed())) == "not-matched"
 
 
 # ---- offering and asking -------------------------------------------------------------------------------------------
@@ -276,8 +334,19 @@ def test_a_network_that_is_a_member_of_nothing_yet_may_ask_and_nobody_asks_for_t
 
 
 def test_figures_that_could_be_known_are_not_shown() -> None:
-    few = peer_support.figures({"yes": FEW - 1})
+    few = peer_support.figures(["yes"] * (FEW - 1))
     assert (few.closed, few.helped) == (None, None)
     assert few.withheld
-    enough = peer_support.figures({"yes": FEW - 1, "no": 1})
+    enough = peer_support.figures(["yes"] * (FEW - 1) + ["no"])
     assert enough.helped == {"yes": FEW - 1, "partly": 0, "no": 1}
+
+
+def test_figures_move_by_ten_answers_at_once_so_that_none_is_known_from_what_they_were_before() -> None:
+    answers: list[Helped] = ["yes", "no", "partly"] * FEW
+    for closed in range(FEW, len(answers)):
+        shown = peer_support.figures(answers[:closed])
+        assert shown == peer_support.figures(answers[: closed - closed % FEW])
+        assert shown.closed == closed - closed % FEW
+        assert shown.helped
+        assert sum(shown.helped.values()) == shown.closed
+    assert peer_support.figures(answers).closed == 3 * FEW

@@ -73,6 +73,24 @@ class Peers(Service):
         command = AskForHelp(network=self.networks[name], topic="funding", size="50-to-249", words=WORDS)
         return self.do(command, by)
 
+    def answer(self, by: str) -> dict[str, str]:
+        """What somebody answers to, as it is shown to them: the request asked of them, or else their own."""
+        mine = self.mine(by)
+        [shown] = mine.asked_of_me or mine.requests
+        assert shown.offer
+        return {"request": shown.id, "offer": shown.offer}
+
+    def accept(self, by: str) -> None:
+        self.do(AcceptPeer.model_validate(self.answer(by)), by)
+
+    def decline(self, by: str) -> None:
+        self.do(DeclinePeer.model_validate(self.answer(by)), by)
+
+    def stand_down(self, name: str) -> None:
+        """The one who represents a network as it began does so no longer."""
+        [person] = self.ask(ShowNetwork(network=self.networks[name])).representatives
+        self.do(StandDownRepresentative(network=self.networks[name], person=person.person), name)
+
     def late(self, name: str) -> None:
         """Lets the time for an answer run out."""
         with writing(self.engine) as connection:
@@ -110,10 +128,10 @@ def test_help_is_asked_for_matched_accepted_by_both_and_said_to_have_helped(peer
     [asked] = peers.mine(ASKER).requests
     assert (asked.state, asked.peer_network, asked.peer, asked.score) == ("proposed", "york", None, 5)
     assert peers.mine("york").asked_of_me == ()
-    peers.do(AcceptPeer(request=request), ASKER)
+    peers.accept(ASKER)
     [seen] = peers.mine("york").asked_of_me
     assert (seen.topic, seen.state, seen.asker, seen.network, seen.words) == ("funding", "asked", None, None, None)
-    peers.do(AcceptPeer(request=request), "york")
+    peers.accept("york")
     [seen] = peers.mine("york").asked_of_me
     assert (seen.asker, seen.network, seen.words) == (ASKER, peers.networks["leeds"], WORDS)
     assert peers.mine(ASKER).requests[0].peer == "york"
@@ -128,9 +146,9 @@ def test_who_asked_is_in_no_event_and_in_no_table_but_the_one_of_requests(peers:
     before = len(peers.told())
     request = peers.ask_for_help()
     peers.mine(ASKER)
-    peers.do(AcceptPeer(request=request), ASKER)
+    peers.accept(ASKER)
     peers.mine("york")
-    peers.do(AcceptPeer(request=request), "york")
+    peers.accept("york")
     appointed, asked = peers.told()[before:]
     assert appointed["type"] == "concord.membership.representative-appointed.v1"
     assert asked["data"] == {"offer": offer, "mentor": "york"}
@@ -138,6 +156,8 @@ def test_who_asked_is_in_no_event_and_in_no_table_but_the_one_of_requests(peers:
     # What an asker sends has an id of theirs, which would tell who caused the event.
     assert asked["causationid"].startswith("timer ")
     assert asked["correlationid"].startswith("timer ")
+    # Nor does anything in it tell which request it is: that would tell when it was made, and link all who are asked.
+    assert request not in json.dumps(asked)
     assert rows_that_say(peers, [WORDS]) == {"help_requests"}
     # Among the representatives, and in the event that they became one; what an asker sends is sealed.
     assert rows_that_say(peers, [ASKER]) == {"help_requests", "representatives", "outbox"}
@@ -149,12 +169,12 @@ def test_once_it_is_over_nothing_is_left_of_who_asked_or_whom(peers: Peers) -> N
     request = peers.ask_for_help()
     peers.mine(ASKER)
     for by in (ASKER, "york"):
-        peers.do(AcceptPeer(request=request), by)
+        peers.accept(by)
     peers.do(RecordWhetherItHelped(request=request, helped="no"), ASKER)
     with reading(peers.engine) as connection:
         [row] = connection.execute(select(tables.help_requests)).mappings()
     kept = {name for name, value in row.items() if value not in (None, [], False)}
-    assert kept - {"sequence"} == {"id", "topic", "state", "helped"}
+    assert kept - {"sequence"} == {"id", "topic", "state", "helped", "place"}
     assert offer not in map(str, row.values())
     again = peers.ask_for_help("hull", "another-asker")
     peers.do(WithdrawHelpRequest(request=again), "another-asker")
@@ -165,12 +185,99 @@ def test_a_peer_who_is_declined_never_hears_of_it_and_another_is_found(peers: Pe
     york = peers.offer("york")
     request = peers.ask_for_help()
     assert peers.mine(ASKER).requests[0].peer_network == "york"
-    peers.do(DeclinePeer(request=request), ASKER)
+    peers.decline(ASKER)
     assert peers.mine(ASKER).requests[0].state == "waiting"
     peers.offer("hull")
     assert peers.mine(ASKER).requests[0].peer_network == "hull"
     assert peers.told_names(york) == ["experience-offered"]
-    assert peers.refused(AcceptPeer(request=request), "york") == "no-such-request"
+    assert peers.refused(AcceptPeer(request=request, offer=york), "york") == "no-such-request"
+
+
+def test_a_yes_to_a_peer_who_is_not_proposed_any_more_asks_nobody(peers: Peers) -> None:
+    peers.offer("york")
+    peers.ask_for_help()
+    meant = AcceptPeer.model_validate(peers.answer(ASKER))
+    hull = peers.offer("hull")
+    peers.do(EndOffer(), "york")
+    assert peers.mine(ASKER).requests[0].offer == hull
+    assert peers.refused(meant, ASKER) == "another-peer"
+    assert peers.refused(DeclinePeer(request=meant.request, offer=meant.offer), ASKER) == "another-peer"
+    assert peers.mine(ASKER).requests[0].state == "proposed"
+    assert peers.told_names(hull) == ["experience-offered"]
+
+
+def test_the_peer_answers_by_an_id_made_when_they_were_asked(peers: Peers) -> None:
+    york = peers.offer("york")
+    request = peers.ask_for_help()
+    peers.accept(ASKER)
+    [seen] = peers.mine("york").asked_of_me
+    assert seen.id != request
+    assert peers.refused(AcceptPeer(request=request, offer=york), "york") == "no-such-request"
+    assert peers.do(AcceptPeer(request=seen.id, offer=york), "york") == seen.id
+    assert peers.do(DeclinePeer(request=seen.id, offer=york), "york") == seen.id
+    assert peers.refused(DeclinePeer(request=seen.id, offer=york), "york") == "no-such-request"
+
+
+def test_a_mentor_who_is_none_any_more_is_not_asked(peers: Peers) -> None:
+    york = peers.offer("york")
+    peers.ask_for_help()
+    yes = AcceptPeer.model_validate(peers.answer(ASKER))
+    peers.stand_down("york")
+    hull = peers.offer("hull")
+    peers.do(yes, ASKER)
+    assert peers.mine("york").asked_of_me == ()
+    assert [(each.state, each.offer) for each in peers.mine(ASKER).requests] == [("proposed", hull)]
+    assert peers.told_names(york) == ["experience-offered"]
+
+
+def test_a_mentor_who_is_none_any_more_learns_nothing_by_accepting(peers: Peers) -> None:
+    peers.offer("york")
+    peers.ask_for_help()
+    peers.accept(ASKER)
+    yes = AcceptPeer.model_validate(peers.answer("york"))
+    hull = peers.offer("hull")
+    peers.stand_down("york")
+    peers.do(yes, "york")
+    assert peers.mine("york").asked_of_me == ()
+    assert [(each.state, each.offer) for each in peers.mine(ASKER).requests] == [("proposed", hull)]
+
+
+def test_a_mentor_who_is_none_any_more_when_they_are_to_be_asked_is_not(peers: Peers) -> None:
+    york = peers.offer("york")
+    peers.ask_for_help()
+    yes = AcceptPeer.model_validate(peers.answer(ASKER))
+    hull = peers.offer("hull")
+    [person] = peers.ask(ShowNetwork(network=peers.networks["york"])).representatives
+    leave = StandDownRepresentative(network=peers.networks["york"], person=person.person)
+    peers.run(peers.arrival(yes, ASKER), peers.arrival(leave, "york"))  # both before any timer
+    assert peers.mine("york").asked_of_me == ()
+    assert [(each.state, each.offer) for each in peers.mine(ASKER).requests] == [("proposed", hull)]
+    assert peers.told_names(york) == ["experience-offered"]
+
+
+def test_figures_are_of_the_first_that_were_closed_and_move_by_ten(peers: Peers) -> None:
+    def close(*answers: str) -> None:
+        place = peers.count(tables.help_requests)
+        row = {"sequence": 0, "topic": "funding", "why": [], "tried": [], "was_matched": True, "state": "closed"}
+        with writing(peers.engine) as connection:
+            for answer in answers:
+                place += 1  # the later it is closed the earlier is it asked, to tell the two apart
+                closed = {"id": f"00000000-0000-7000-8000-{9999 - place:012x}", "helped": answer, "place": place}
+                connection.execute(insert(tables.help_requests), {**row, **closed})
+
+    close(*["yes"] * 9)
+    peers.offer("york")
+    request = peers.ask_for_help()
+    peers.accept(ASKER)
+    peers.accept("york")
+    peers.do(RecordWhetherItHelped(request=request, helped="no"), ASKER)
+    shown = peers.ask(ShowPeerSupportFigures())
+    assert (shown.closed, shown.helped) == (10, {"yes": 9, "partly": 0, "no": 1})
+    close(*["partly"] * 9)
+    assert peers.ask(ShowPeerSupportFigures()) == shown
+    close("no")
+    shown = peers.ask(ShowPeerSupportFigures())
+    assert (shown.closed, shown.helped) == (20, {"yes": 9, "partly": 9, "no": 2})
 
 
 def test_a_mentor_has_one_in_hand_and_the_next_comes_when_that_is_over(peers: Peers) -> None:
@@ -184,12 +291,12 @@ def test_a_mentor_has_one_in_hand_and_the_next_comes_when_that_is_over(peers: Pe
 
 def test_silence_of_the_asker_sets_the_mentor_free_and_silence_of_the_mentor_finds_another(peers: Peers) -> None:
     peers.offer("york")
-    request = peers.ask_for_help()
+    peers.ask_for_help()
     before = clock.now()
     [asked] = peers.mine(ASKER).requests
     assert asked.answer_by is not None
     assert asked.answer_by >= before + ANSWER_WITHIN - timedelta(seconds=60)
-    peers.do(AcceptPeer(request=request), ASKER)
+    peers.accept(ASKER)
     peers.late("peer-answer-due")
     assert peers.mine(ASKER).requests[0].state == "waiting"
     peers.offer("hull")
@@ -210,11 +317,10 @@ def test_who_takes_the_offer_back_or_no_longer_speaks_for_a_member_is_proposed_t
     assert peers.refused(EndOffer(), "york") == "no-offer"
     peers.offer("hull")
     assert peers.mine(ASKER).requests[0].state == "proposed"
-    peers.do(DeclinePeer(request=peers.mine(ASKER).requests[0].id), ASKER)
+    peers.decline(ASKER)
     peers.offer("york")
     peers.mine(ASKER)
-    [person] = peers.ask(ShowNetwork(network=peers.networks["hull"])).representatives
-    peers.do(StandDownRepresentative(network=peers.networks["hull"], person=person.person), "hull")
+    peers.stand_down("hull")
     peers.ask_for_help("york", "another-asker")
     assert peers.mine("another-asker").requests[0].state == "waiting"
 

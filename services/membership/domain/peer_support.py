@@ -5,6 +5,7 @@ not want, that peer never hears. The peer answers on the topic alone, and learns
 request makes no event message. When it is over, who asked and whom is forgotten.
 """
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final, get_args
@@ -14,7 +15,9 @@ from pydantic import BaseModel
 from services.membership.domain.network import Network, acts_for, represents
 from services.membership.domain.organisation import Organisation
 from shared.contracts.membership import (
+    AcceptPeer,
     AskForHelp,
+    DeclinePeer,
     ExperienceOffered,
     ExperienceOfferEnded,
     Helped,
@@ -42,7 +45,7 @@ ANSWER_WITHIN = timedelta(days=7)
 FORGOTTEN_AFTER = timedelta(days=90)
 """How long a request that ended without a word on whether it helped is kept for one."""
 FEW = 10
-"""Fewer answers than this are not shown: one could be known."""
+"""Answers are shown by so many at once: each alone could be known, by itself or from what it changes."""
 SIZES: Final[tuple[SizeBand, ...]] = get_args(SizeBand)
 BUSY: Final[tuple[HelpState, ...]] = ("proposed", "asked", "matched")
 """States in which a request is in a mentor's hand."""
@@ -64,7 +67,7 @@ class Offer(BaseModel, frozen=True):
 
 
 class HelpRequest(BaseModel, frozen=True):
-    """One request. ``tried`` are the mentors it came to nothing with. Once closed, only topic and answer are left."""
+    """One request. ``tried`` are the mentors it came to nothing with. Closed, it is a topic, an answer and a place."""
 
     id: str
     topic: PeerTopic
@@ -78,6 +81,8 @@ class HelpRequest(BaseModel, frozen=True):
     state: HelpState = "waiting"
     offer: str | None = None
     mentor: str | None = None
+    asked_as: str | None = None
+    """By what id the mentor knows it, made when they are asked: its own would tell when somebody asked for help."""
     score: int | None = None
     why: tuple[str, ...] = ()
     tried: tuple[str, ...] = ()
@@ -85,6 +90,8 @@ class HelpRequest(BaseModel, frozen=True):
     """Until when somebody may answer: the asker to what is proposed or, at the end, whether it helped; or the peer."""
     was_matched: bool = False
     helped: Helped | None = None
+    place: int | None = None
+    """Which of all closed ones it is, from 1 in the order of closing."""
 
 
 class Match(BaseModel, frozen=True):
@@ -294,24 +301,61 @@ def propose(request: HelpRequest, found: Match, at: datetime) -> HelpRequest:
     )
 
 
-def accept(request: HelpRequest | None, id_: str, principal: str, at: datetime) -> HelpRequest | Refusal:
-    """The asker takes the peer proposed, upon which that peer is asked; or the peer takes the request."""
-    if request and request.state == "proposed" and request.asker == principal:
-        return _with(request, state="asked", answer_by=at + ANSWER_WITHIN)
-    if request and request.state == "asked" and request.mentor == principal:
-        return _with(request, state="matched", answer_by=None, was_matched=True)
-    return _not_theirs(id_)
+def accept(
+    request: HelpRequest | None,
+    command: AcceptPeer,
+    principal: str,
+    at: datetime,
+    *,
+    stands: bool,
+    new_id: str,
+) -> HelpRequest | Refusal:
+    """The asker takes the peer proposed, upon which that peer is asked; or the peer takes the request.
+
+    Either tells somebody something. So if the offer does not stand any more it waits for another peer instead.
+    """
+    answers = _answered(request, command, principal)
+    if isinstance(answers, Refusal):
+        return answers
+    if answers.state == "matched":
+        return _not_theirs(command.request)
+    if answers.answer_by is not None and at >= answers.answer_by:
+        return Refusal(
+            code="time-is-up",
+            sentence=f"The {ANSWER_WITHIN.days} days to accept are over; show-my-peer-support shows what came of it.",
+        )
+    if not stands:
+        return _waiting_again(answers)
+    if answers.state == "proposed":
+        return _with(answers, state="asked", asked_as=new_id, answer_by=at + ANSWER_WITHIN)
+    return _with(answers, state="matched", answer_by=None, was_matched=True)
 
 
-def decline(request: HelpRequest | None, id_: str, principal: str, at: datetime) -> HelpRequest | Refusal:
+def decline(request: HelpRequest | None, command: DeclinePeer, principal: str, at: datetime) -> HelpRequest | Refusal:
     """The asker wants another peer, or the peer cannot help. A peer who had accepted may end it at any time."""
-    if request and request.state == "proposed" and request.asker == principal:
-        return _waiting_again(request)
-    if request and request.state == "asked" and request.mentor == principal:
-        return _waiting_again(request)
-    if request and request.state == "matched" and request.mentor == principal:
-        return _ended(request, at)
-    return _not_theirs(id_)
+    answers = _answered(request, command, principal)
+    if isinstance(answers, Refusal):
+        return answers
+    return _ended(answers, at) if answers.state == "matched" else _waiting_again(answers)
+
+
+def _answered(request: HelpRequest | None, command: AcceptPeer | DeclinePeer, principal: str) -> HelpRequest | Refusal:
+    """The request, if it is whoever answers that it waits for, and if they answer to the peer of now."""
+    of_asker = request and request.state == "proposed" and (request.id, request.asker) == (command.request, principal)
+    of_peer = (
+        request
+        and request.state in ("asked", "matched")
+        and (request.asked_as, request.mentor) == (command.request, principal)
+    )
+    if request is None or not (of_asker or of_peer):
+        return _not_theirs(command.request)
+    if request.offer != command.offer:
+        return Refusal(
+            code="another-peer",
+            sentence="That is not the offer this request waits for an answer to; show-my-peer-support shows which is.",
+            field="offer",
+        )
+    return request
 
 
 def silence(request: HelpRequest, at: datetime) -> HelpRequest | None:
@@ -328,7 +372,9 @@ def silence(request: HelpRequest, at: datetime) -> HelpRequest | None:
     return None if request.state == "ended" else request
 
 
-def close(request: HelpRequest | None, id_: str, principal: str, helped: Helped) -> HelpRequest | Refusal:
+def close(
+    request: HelpRequest | None, id_: str, principal: str, helped: Helped, *, closed_before: int
+) -> HelpRequest | Refusal:
     """Keeps whether it helped, and on which topic; and nothing of who asked, or whom."""
     if request is None or request.asker != principal:
         return _not_theirs(id_)
@@ -339,7 +385,7 @@ def close(request: HelpRequest | None, id_: str, principal: str, helped: Helped)
             "withdraw-help-request.",
             data={"state": request.state},
         )
-    return HelpRequest(id=request.id, topic=request.topic, state="closed", helped=helped)
+    return HelpRequest(id=request.id, topic=request.topic, state="closed", helped=helped, place=closed_before + 1)
 
 
 def withdraw(request: HelpRequest | None, id_: str, principal: str) -> Refusal | None:
@@ -348,7 +394,7 @@ def withdraw(request: HelpRequest | None, id_: str, principal: str) -> Refusal |
 
 
 def released(request: HelpRequest) -> HelpRequest:
-    """What becomes of a request whose peer takes the offer back: one who has accepted stays, else another is found."""
+    """What becomes of a request whose offer stands no more: a peer who has accepted stays, else another is found."""
     return request if request.state == "matched" else _waiting_again(request)
 
 
@@ -362,7 +408,7 @@ def _ended(request: HelpRequest, at: datetime) -> HelpRequest:
 
 
 def _let_go(request: HelpRequest) -> HelpRequest:
-    return _with(request, offer=None, mentor=None, score=None, why=(), answer_by=None)
+    return _with(request, offer=None, mentor=None, asked_as=None, score=None, why=(), answer_by=None)
 
 
 def _not_theirs(id_: str) -> Refusal:
@@ -381,12 +427,16 @@ def _with(request: HelpRequest, **changes: object) -> HelpRequest:
 # Whether it helped ---------------------------------------------------------------------------------------------------
 
 
-def figures(helped: Mapping[Helped, int]) -> PeerSupportFigures:
-    """How often help helped, or why that is not said."""
-    closed = sum(helped.values())
-    if closed < FEW:
+def figures(answers: Sequence[Helped]) -> PeerSupportFigures:
+    """How often help helped, or why that is not said. ``answers``: all there are, in the order of closing.
+
+    What is shown moves by ten answers at once, so that nobody learns one from what it was before.
+    """
+    shown = answers[: len(answers) // FEW * FEW]
+    if not shown:
         why = f"Fewer than {FEW} requests have ended with an answer; so few could be known."
         return PeerSupportFigures(closed=None, helped=None, withheld=why)
+    times = Counter(shown)
     return PeerSupportFigures(
-        closed=closed, helped={answer: helped.get(answer, 0) for answer in get_args(Helped)}, withheld=None
+        closed=len(shown), helped={answer: times[answer] for answer in get_args(Helped)}, withheld=None
     )

@@ -108,29 +108,42 @@ def ask_for_help(command: AskForHelp, work: Work) -> Done | Refusal:
 
 @on.command(AcceptPeer, loads=_request)
 def accept_peer(command: AcceptPeer, work: Work) -> Done | Refusal:
-    request = work.load(HELP_REQUESTS, command.request)
-    after = peer_support.accept(request, command.request, work.principal, work.now)
+    request = store.help_request(work, command.request)
+    after = peer_support.accept(
+        request,
+        command,
+        work.principal,
+        work.now,
+        stands=store.stands(work, command.offer),
+        new_id=work.new_id(),
+    )
     if isinstance(after, Refusal):
         return after
     if after.state == "asked":
-        work.set_timer(ASK_MENTOR, after.id, work.now)
-    return _keep(after, work)
+        # The key is in the cause of the event, so it must tell neither which request it is nor when it was made.
+        work.set_timer(ASK_MENTOR, work.new_id(), work.now, {"request": after.id, "offer": after.offer})
+    elif after.state == "waiting":
+        _match_soon(work)
+    _keep(after, work)
+    return Done(id=command.request)
 
 
 @on.command(DeclinePeer, loads=_request)
 def decline_peer(command: DeclinePeer, work: Work) -> Done | Refusal:
-    request = work.load(HELP_REQUESTS, command.request)
-    after = peer_support.decline(request, command.request, work.principal, work.now)
+    request = store.help_request(work, command.request)
+    after = peer_support.decline(request, command, work.principal, work.now)
     if isinstance(after, Refusal):
         return after
     _match_soon(work)
-    return _keep(after, work)
+    _keep(after, work)
+    return Done(id=command.request)
 
 
 @on.command(RecordWhetherItHelped, loads=_request)
 def record_whether_it_helped(command: RecordWhetherItHelped, work: Work) -> Done | Refusal:
     request = work.load(HELP_REQUESTS, command.request)
-    after = peer_support.close(request, command.request, work.principal, command.helped)
+    closed_before = store.closed_so_far(work)
+    after = peer_support.close(request, command.request, work.principal, command.helped, closed_before=closed_before)
     if isinstance(after, Refusal):
         return after
     _match_soon(work)
@@ -159,11 +172,17 @@ def match_peers(_: Timer, work: Work) -> None:
         _keep(peer_support.propose(requests[found.request], found, work.now), work)
 
 
-@on.timer(ASK_MENTOR, loads=lambda timer: [(HELP_REQUESTS, timer.key)])
+@on.timer(ASK_MENTOR, loads=lambda timer: [(HELP_REQUESTS, timer.data["request"])])
 def ask_mentor(timer: Timer, work: Work) -> None:
-    request = work.load(HELP_REQUESTS, timer.key)
-    if request and request.state == "asked" and request.offer and request.mentor:
-        work.save(OFFERS, request.offer, [MentorAsked(offer=request.offer, mentor=request.mentor)])
+    request = work.load(HELP_REQUESTS, timer.data["request"])
+    offer: str = timer.data["offer"]
+    if request is None or request.state != "asked" or request.offer != offer:
+        return  # withdrawn or answered meanwhile
+    if request.mentor and store.stands(work, offer):
+        work.save(OFFERS, offer, [MentorAsked(offer=offer, mentor=request.mentor)])
+    else:
+        _keep(peer_support.released(request), work)
+        _match_soon(work)
 
 
 @on.timer(ANSWER_DUE, loads=lambda timer: [(HELP_REQUESTS, timer.key)])
@@ -188,7 +207,7 @@ def show_my_peer_support(_: ShowMyPeerSupport, reader: Reader) -> MyPeerSupport:
         offer=OfferView(**offered.model_dump(include=set(OfferView.model_fields))) if offered else None,
         requests=tuple(
             HelpRequestView(
-                **request.model_dump(include={"id", "topic", "state", "why", "score"}),
+                **request.model_dump(include={"id", "topic", "state", "offer", "why", "score"}),
                 peer_network=peers.get(request.offer or ""),
                 peer=request.mentor if request.state == "matched" else None,
                 answer_by=None if request.state == "ended" else request.answer_by,
@@ -197,7 +216,8 @@ def show_my_peer_support(_: ShowMyPeerSupport, reader: Reader) -> MyPeerSupport:
         ),
         asked_of_me=tuple(
             AskedOfMeView(
-                **request.model_dump(include={"id", "topic", "state", "answer_by"}),
+                id=request.asked_as,
+                **request.model_dump(include={"offer", "topic", "state", "answer_by"}),
                 **(
                     request.model_dump(include=MATCHED_ALONE)
                     if request.state == "matched"
