@@ -21,9 +21,9 @@ from shared.unit_of_work import load
 from tests.faults import checker
 from tests.faults.disturbance import Disturbance, Run
 from tests.faults.rounds import LOOK_EVERY, Said
-from tests.faults.under_load import DURABLES, Check, UnderLoad, under_load
+from tests.faults.under_load import DURABLES, TIMES, Check, UnderLoad, under_load
 
-RESUMES_WITHIN = 10.0
+RESUMES_WITHIN = 10.0 * TIMES
 """Seconds after NATS is back, or a stream was deleted, until everybody reads again."""
 
 CUT_RESUMES_WITHIN = 30.0
@@ -306,7 +306,7 @@ def _run(*command: str | Path) -> None:
 
 DAY = timedelta(days=1)
 SOON = timedelta(seconds=3)
-STRIKES_WITHIN = 10.0
+STRIKES_WITHIN = 10.0 * TIMES
 """Seconds after its start in which a service does what fell due before."""
 
 

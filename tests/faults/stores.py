@@ -20,13 +20,13 @@ from shared.testing.stores import Backend, postgres
 from tests.faults.checker import STREAMS
 from tests.faults.disturbance import Disturbance
 from tests.faults.rounds import Said
-from tests.faults.under_load import UnderLoad, under_load
+from tests.faults.under_load import TIMES, UnderLoad, under_load
 
 LONG, AWAY = 60.0, 10.0
 """Seconds a trouble lasts."""
-UNREADY_WITHIN = 2.0
+UNREADY_WITHIN = 2.0 * TIMES
 """Seconds after which a service that cannot work says so."""
-WELL_WITHIN = 10.0
+WELL_WITHIN = 10.0 * TIMES
 """Seconds after which a service works again by itself, once nothing is in its way."""
 WAITED_FOR = 30.0
 """Seconds until one no longer waits for the one or the other."""

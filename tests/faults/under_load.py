@@ -1,6 +1,7 @@
 """A platform under load for a disturbance to disturb; afterwards it comes to rest, and everything is accounted for."""
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
@@ -32,6 +33,10 @@ DURABLES: Mapping[str, list[Durable]] = {name: durables(name, each.follows) for 
 """Of each service."""
 FLOWS_WITHIN = 60.0
 """Seconds after which one no longer waits for a flow to resume."""
+
+TIMES = 3 if "PYTEST_XDIST_WORKER" in os.environ else 1
+"""How often over a recovery may take its time where other tests run on the same processors. ``make faults`` runs each
+disturbance alone, and holds it to its limit."""
 
 
 class UnderLoad:
