@@ -149,8 +149,7 @@ class Connection(Client):
 
     def _remove_sub(self, sid: int, max_msgs: int = 0) -> None:
         super()._remove_sub(sid, max_msgs)
-        if sid not in self._subs:
-            self._incoming.direct.pop(sid, None)
+        self._incoming.direct.pop(sid, None)
 
     async def publish_all(self, messages: Iterable[tuple[str, Mapping[str, str], bytes]]) -> None:
         """Publishes many messages (subject, headers, payload) in their order.

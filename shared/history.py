@@ -24,18 +24,20 @@ HISTORY = Table(
 )
 
 
-def keep(connection: Connection, positions: Sequence[int], stream: str) -> None:
-    """Takes over the events that are about to leave the outbox; ``stream`` is the one of the service's own events."""
+def _keep(connection: Connection, positions: Sequence[int], stream: str) -> None:
     columns = [OUTBOX.c[column.name] for column in HISTORY.columns]
     leaving = select(*columns).where(among(connection, OUTBOX.c.position, positions), OUTBOX.c.stream == stream)
     connection.execute(insert(HISTORY).from_select([column.name for column in HISTORY.columns], leaving))
 
 
 def prune_outbox(connection: Connection, recorded_before: datetime, limit: int, stream: str) -> int:
-    """Lets go of at most ``limit`` rows of the outbox recorded before a moment and sent; how many it let go of."""
+    """Lets go of at most ``limit`` rows of the outbox recorded before a moment and sent; how many it let go of.
+
+    Those in ``stream``, which holds the service's own events, are kept here.
+    """
     positions = outbox.old(connection, recorded_before, limit)
     if positions:
-        keep(connection, positions, stream)
+        _keep(connection, positions, stream)
         outbox.forget(connection, positions)
     return len(positions)
 
