@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
-import psycopg
 from pydantic_core import to_json
 from sqlalchemy import (
     ARRAY,
@@ -166,9 +165,12 @@ def trouble_behind(error: BaseException | None) -> DBAPIError | None:
 
 def reason_without_values(error: BaseException) -> str:
     """What an error says; of a database's no more than which rule of a table stood against it: never what was given."""
-    if isinstance(error, psycopg.Error):
-        of_a_constraint = (error.sqlstate or "").startswith(CONSTRAINT_BROKEN)
-        return str(error.diag.message_primary if of_a_constraint else f"SQLSTATE {error.sqlstate}")
+    if hasattr(
+        error, "sqlstate"
+    ):  # psycopg's; importing it takes a seventh of a second, also where the store is SQLite
+        diagnosis: Any = getattr(error, "diag", None)
+        of_a_constraint = str(error.sqlstate).startswith(CONSTRAINT_BROKEN)
+        return str(diagnosis.message_primary if of_a_constraint else f"SQLSTATE {error.sqlstate}")
     if isinstance(error, sqlite3.Error) and not isinstance(error, sqlite3.IntegrityError):
         return str(getattr(error, "sqlite_errorname", "of SQLite"))
     return str(error)
