@@ -12,6 +12,8 @@ import re
 import sysconfig
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import count, repeat
 from pathlib import Path
 
 import structlog
@@ -32,6 +34,9 @@ CONNECT_TIMEOUT = 5
 FLUSH_TIMEOUT = 10
 PING_INTERVAL = 20
 """Seconds between two pings; after two without an answer the connection counts as lost."""
+
+WRITTEN_TOGETHER = 64 * 1024
+"""Bytes of payload that are copied into one piece for the connection; more only adds memory."""
 
 log = structlog.get_logger()
 
@@ -68,6 +73,22 @@ class TooLarge(BrokerError):
     """The message is larger than the server takes."""
 
 
+Outgoing = tuple[str, Mapping[str, str], bytes]
+"""A message to be sent: subject, headers and payload."""
+
+NOBODY = "503"
+"""What the server answers where nobody listens."""
+
+
+@dataclass
+class _Asked:
+    """Requests that went out together, and the answers so far, by their place among them."""
+
+    count: int
+    answers: dict[int, Msg] = field(default_factory=dict)
+    all_answered: asyncio.Event = field(default_factory=asyncio.Event)
+
+
 class Connection(Client):
     """A NATS client that knows whose it is, says what goes wrong, and remembers what the server forbade.
 
@@ -83,6 +104,9 @@ class Connection(Client):
         self._trouble: str | None = None  # what was last said about reaching the server
         self._leaving = False
         self._waiting_for_server: set[asyncio.Timeout] = set()
+        self._answers = ""  # below this the server answers
+        self._asked: dict[str, tuple[_Asked, int]] = {}
+        self._numbers = count()
         self._forbidden: defaultdict[str, list[asyncio.Future[None]]] = defaultdict(list)
 
     async def open(self, urls: Sequence[str], creds: Path, patience: float | None) -> None:
@@ -151,8 +175,8 @@ class Connection(Client):
         super()._remove_sub(sid, max_msgs)
         self._incoming.direct.pop(sid, None)
 
-    async def publish_all(self, messages: Iterable[tuple[str, Mapping[str, str], bytes]]) -> None:
-        """Publishes many messages (subject, headers, payload) in their order.
+    async def publish_all(self, messages: Iterable[Outgoing], replies: Iterable[str] | None = None) -> None:
+        """Publishes many messages (subject, headers, payload) in their order, each with a subject for the reply to it.
 
         For engines that send thousands: a call of the client's own ``publish`` costs several times as much. Names and
         values of headers are the caller's own: they are not looked at.
@@ -161,36 +185,65 @@ class Connection(Client):
             raise errors.ConnectionClosedError
         if self.is_draining_pubs:
             raise errors.ConnectionDrainingError
-        for subject, headers, payload in messages:
+        commands: list[bytes] = []
+        most, size = self.max_payload, 0
+        for (subject, headers, payload), reply in zip(messages, replies or repeat(""), strict=False):
             if not subject or _NOT_IN_SUBJECT(subject):
                 raise errors.BadSubjectError
-            if len(payload) > self.max_payload:
+            if len(payload) > most:
                 raise errors.MaxPayloadError
+            head = b""
             if headers:
                 lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
                 head = f"NATS/1.0\r\n{lines}\r\n".encode()
-                command = f"HPUB {subject} {len(head)} {len(head) + len(payload)}\r\n".encode() + head
+                commands.append(f"HPUB {subject} {reply} {len(head)} {len(head) + len(payload)}\r\n".encode())
             else:
-                command = f"PUB {subject} {len(payload)}\r\n".encode()
+                commands.append(f"PUB {subject} {reply} {len(payload)}\r\n".encode())
+            commands += head, payload, b"\r\n"
             self.stats["out_msgs"] += 1
             self.stats["out_bytes"] += len(payload)
-            await self._send_command(command + payload + b"\r\n")
+            size += len(payload)
+            if size > WRITTEN_TOGETHER:
+                await self._send_command(b"".join(commands))
+                commands, size = [], 0
+        await self._send_command(b"".join(commands))
         if self._flush_queue is not None and self._flush_queue.empty():
             await self._flush_pending()
 
-    async def ask_server(self, subject: str, payload: bytes, timeout: float, headers: dict[str, str]) -> Msg:  # noqa: ASYNC109
-        """A request to the server itself, whose answer is lost with the connection: so it is not waited for any longer.
+    async def ask_server(self, messages: Sequence[Outgoing], timeout: float) -> list[Msg]:  # noqa: ASYNC109
+        """Sends requests to the server itself, all at once; its answers, in the order of the requests.
 
-        Raises the client's own ``TimeoutError`` then too. An answer of another client may still come after a reconnect.
+        An answer is lost with the connection, so it is not waited for any longer: that, as when it takes too long,
+        raises the client's own ``TimeoutError``. Nobody there to answer raises ``NoRespondersError``.
         """
+        asked = _Asked(len(messages))
+        if not self._answers:
+            self._answers = f"{self.new_inbox()}."
+            await self.subscribe_directly(f"{self._answers}*", self._answered)
+        replies = [f"{self._answers}{next(self._numbers)}" for _ in messages]
+        self._asked |= {reply: (asked, place) for place, reply in enumerate(replies)}
         try:
             async with asyncio.timeout(timeout) as deadline:
                 self._waiting_for_server.add(deadline)
-                return await self.request(subject, payload, timeout=timeout, headers=headers)
+                await self.publish_all(messages, replies)
+                await asked.all_answered.wait()
         except TimeoutError:
             raise errors.TimeoutError from None
         finally:
             self._waiting_for_server.discard(deadline)
+            for reply in replies:
+                self._asked.pop(reply, None)
+        answers = [asked.answers[place] for place in range(len(messages))]
+        if any((answer.headers or {}).get("Status") == NOBODY for answer in answers):
+            raise errors.NoRespondersError
+        return answers
+
+    def _answered(self, answer: Msg) -> None:
+        asked, place = self._asked.pop(answer.subject, (None, 0))
+        if asked is not None:  # whoever asked may have given up
+            asked.answers[place] = answer
+            if len(asked.answers) == asked.count:
+                asked.all_answered.set()
 
     async def forbidden(self, subject: str) -> None:
         """Returns when the server forbids to publish, or to subscribe, to this subject."""

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import BigInteger, Column, Connection, LargeBinary, Row, Table, insert, select, union_all
 
 from shared import outbox
-from shared.database import LOOP, Key, Moment, among
+from shared.database import LOOP, Key, Moment, among, listed
 from shared.outbox import OUTBOX
 
 HISTORY = Table(
@@ -26,8 +26,9 @@ HISTORY = Table(
 
 def _keep(connection: Connection, positions: Sequence[int], stream: str) -> None:
     columns = [OUTBOX.c[column.name] for column in HISTORY.columns]
-    leaving = select(*columns).where(among(connection, OUTBOX.c.position, positions), OUTBOX.c.stream == stream)
-    connection.execute(insert(HISTORY).from_select([column.name for column in HISTORY.columns], leaving))
+    leaving = select(*columns).where(among(connection, OUTBOX.c.position), OUTBOX.c.stream == stream)
+    keep = insert(HISTORY).from_select([column.name for column in HISTORY.columns], leaving)
+    connection.execute(keep, listed(connection, positions))
 
 
 def prune_outbox(connection: Connection, recorded_before: datetime, limit: int, stream: str) -> int:

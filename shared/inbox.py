@@ -21,7 +21,7 @@ from sqlalchemy import (
     select,
 )
 
-from shared.database import LOOP, Document, Key, Moment, among, insert, lock_counters, lots, upsert
+from shared.database import LOOP, Document, Key, Moment, insert, lock_counters, lots, rows_among, upsert
 
 INBOX = Table(
     "inbox",
@@ -45,15 +45,15 @@ PARKED = Table(
     Column("parked_at", Moment, nullable=False),
 )
 
+_ANY_PARKED = select(PARKED.c.key).limit(1)
+
 
 def handled(connection: Connection, keys: Collection[str]) -> dict[str, tuple[bytes, bytes | None]]:
     """Of these keys those handled before, with the digest of their content and the first reply."""
     found: dict[str, tuple[bytes, bytes | None]] = {}
     for lot in lots(keys):
-        rows = connection.execute(
-            select(INBOX.c.key, INBOX.c.digest, INBOX.c.reply).where(among(connection, INBOX.c.key, lot))
-        )
-        found |= {key: (digest, reply) for key, digest, reply in rows}
+        rows = rows_among(connection, (INBOX.c.key, INBOX.c.digest, INBOX.c.reply), INBOX.c.key, lot)
+        found |= {row.key: (row.digest, row.reply) for row in rows}
     return found
 
 
@@ -88,7 +88,7 @@ def next_in_turn(connection: Connection, keys: Collection[str], limit: int) -> S
 
     Those that have been handled meanwhile, having come once more, are let go.
     """
-    if not keys or connection.scalar(select(PARKED.c.key).limit(1)) is None:
+    if not keys or connection.scalar(_ANY_PARKED) is None:
         return []
     last = select(CURSORS.c.sequence).where(CURSORS.c.key == PARKED.c.key).scalar_subquery()
     head = PARKED.alias()

@@ -9,7 +9,7 @@ import json
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -21,6 +21,7 @@ from sqlalchemy import Connection, Engine
 
 from shared import clock
 from shared.database import transaction, trouble_behind
+from shared.outbox import Unsent
 from shared.refusal import Refusal
 from shared.surface import Arrival, Received, Surface
 from shared.tasks import TaskOutcome
@@ -72,7 +73,7 @@ class Loop:
         self._timers_seen_at = -math.inf
         self._trouble: str | None = None
         self._asked_at: float | None = None  # since when the store has a transaction in hand
-        self.on_messages: Callable[[], None] = lambda: None
+        self.on_messages: Callable[[Sequence[Unsent]], None] = lambda _: None
         self.on_tasks: Callable[[], None] = lambda: None
         self.on_settled: Callable[[], None] = lambda: None
 
@@ -259,7 +260,7 @@ class Loop:
             else:
                 call.future.set_result(call.outcome)
         if committed.messages:
-            self.on_messages()
+            self.on_messages(committed.messages)
         if committed.tasks:
             self.on_tasks()
 

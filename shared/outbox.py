@@ -16,13 +16,12 @@ from sqlalchemy import (
     LargeBinary,
     Table,
     UniqueConstraint,
-    delete,
     func,
     select,
     text,
 )
 
-from shared.database import LOOP, Key, Moment, among, insert, upsert
+from shared.database import LOOP, Key, Moment, among, insert, listed, remove_among, upsert
 
 OUTBOX = Table(
     "outbox",
@@ -62,16 +61,20 @@ class Unsent(NamedTuple):
     payload: bytes
 
 
-def record(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Writes messages to be sent, in their order."""
-    positions = [{"position": position} for position in _next_positions(connection, len(rows))]
-    insert(connection, OUTBOX, [{**row, **position} for row, position in zip(rows, positions, strict=True)])
-    insert(connection, UNSENT, positions)
+def record(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> list[Unsent]:
+    """Writes messages to be sent, in their order, and says where they stand."""
+    if not rows:
+        return []
+    positions = list(_next_positions(connection, len(rows)))
+    placed = [{"position": position, **row} for position, row in zip(positions, rows, strict=True)]
+    insert(connection, OUTBOX, placed)
+    insert(connection, UNSENT, [{"position": position} for position in positions])
+    return [Unsent(row["position"], row["id"], row["stream"], row["subject"], row["payload"]) for row in placed]
 
 
 def _next_positions(connection: Connection, count: int) -> Iterable[int]:
     if connection.dialect.name == "sqlite":
-        last = connection.scalar(text("SELECT seq FROM sqlite_sequence WHERE name = 'outbox'")) or 0
+        last = connection.exec_driver_sql("SELECT seq FROM sqlite_sequence WHERE name = 'outbox'").scalar() or 0
         return range(last + 1, last + 1 + count)
     drawn = text("SELECT nextval(pg_get_serial_sequence('outbox', 'position')) FROM generate_series(1, :count)")
     return connection.scalars(drawn, {"count": count})
@@ -84,9 +87,8 @@ def unsent(connection: Connection, limit: int, being_marked: Sequence[int] = ())
     """
     columns = (OUTBOX.c[name] for name in Unsent._fields)
     statement = select(*columns).join(UNSENT, UNSENT.c.position == OUTBOX.c.position)
-    if being_marked:
-        statement = statement.where(~among(connection, UNSENT.c.position, being_marked))
-    return list(starmap(Unsent, connection.execute(statement.order_by(UNSENT.c.position).limit(limit)).all()))
+    statement = statement.where(~among(connection, UNSENT.c.position)).order_by(UNSENT.c.position).limit(limit)
+    return list(starmap(Unsent, connection.execute(statement, listed(connection, being_marked)).all()))
 
 
 def count_unsent(connection: Connection) -> int:
@@ -97,7 +99,7 @@ def count_unsent(connection: Connection) -> int:
 def mark_sent(connection: Connection, positions: Sequence[int]) -> None:
     """Notes that the stream confirmed these rows. By list: another replica may yet commit inside a range."""
     if positions:
-        connection.execute(delete(UNSENT).where(among(connection, UNSENT.c.position, positions)))
+        remove_among(connection, UNSENT.c.position, positions)
 
 
 def mark_unsent(connection: Connection, positions: Sequence[int]) -> None:
@@ -116,4 +118,4 @@ def old(connection: Connection, recorded_before: datetime, limit: int) -> Sequen
 
 def forget(connection: Connection, positions: Sequence[int]) -> None:
     """Deletes rows."""
-    connection.execute(delete(OUTBOX).where(among(connection, OUTBOX.c.position, positions)))
+    remove_among(connection, OUTBOX.c.position, positions)

@@ -7,7 +7,8 @@ replicas. It is woken by the commit, and looks by itself after a start and when 
 import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
 from datetime import timedelta
@@ -31,6 +32,10 @@ from shared.testing.fault_points import fault_point
 
 BATCH_SIZE = 500
 """Messages of one atomic batch; the server takes at most 1000."""
+
+MOST_SINGLY = 32
+"""Messages up to which each is published by itself. An atomic batch takes the server some 8 ms before its first message
+is counted, a message by itself some 0.2 ms: they cross at about 50 (``docs/decisions/relay.md``)."""
 
 PARTS_AT_ONCE = 100
 """Messages of a batch that are written to the connection together."""
@@ -113,6 +118,9 @@ class Relay:
         self._holder = "the only process" if engine.dialect.name == "sqlite" else str(uuid_utils.uuid7())
         self._woken = asyncio.Event()
         self._marking: dict[int, None] = {}  # published, and on the way to being marked as sent
+        self._fresh: deque[Unsent] = deque(maxlen=2 * batch_size)  # committed a moment ago: need not be read again
+        self._last = 0  # the highest position that was published
+        self._look_at = 0.0  # when the table must be looked into, however much is fresh
         self._marker: asyncio.Task[None] | None = None
         self._much_to_mark = asyncio.Event()
         self._renew_at = 0.0
@@ -128,8 +136,14 @@ class Relay:
             return f"events do not get out: the stream has not confirmed them for {silent:.1f} s"
         return self._trouble
 
+    def hand_over(self, messages: Iterable[Unsent]) -> None:
+        """Takes what was committed a moment ago, in the order of its positions. The table has it too, and decides."""
+        if self._trouble is None:
+            self._fresh.extend(messages)
+        self.wake()
+
     def wake(self) -> None:
-        """Says that something was committed."""
+        """Says that there may be something in the outbox."""
         self._woken.set()
 
     def stop(self) -> None:
@@ -173,6 +187,7 @@ class Relay:
     async def _hold_lease(self) -> bool:
         asked_at = asyncio.get_running_loop().time()  # from before the call, and by a clock that nobody steps
         if asked_at >= self._renew_at:
+            self._fresh.clear()  # should another have had the lease meanwhile, the table knows what it sent
             if not await self._loop.call(lambda connection: take_lease(connection, "relay", self._holder)):
                 return False
             self._renew_at = asked_at + LEASE.total_seconds() / 2
@@ -183,13 +198,36 @@ class Relay:
             self._marker.result()  # a store that cannot mark as sent would have everything sent again, and again
         if not self._nc.is_connected:
             raise NotConfirmed("not connected to NATS")  # the client would keep it, and send it a second time
-        marking = list(self._marking)  # before the look: a mark that is committed meanwhile is not in what we see
-        rows = await asyncio.get_running_loop().run_in_executor(self._reader, self._unsent, marking)
+        fresh = self._take_fresh()
+        rows = fresh or await self._look()
         for stream, run in groupby(rows, key=attrgetter("stream")):
             batch = list(run)
             await self._publish(stream, batch)
+            self._last = max(self._last, batch[-1].position)
             self._mark([row.position for row in batch])
-        return bool(rows)
+        return bool(self._fresh if fresh else rows)
+
+    def _take_fresh(self) -> list[Unsent]:
+        """What follows directly on what was published last.
+
+        Where a position is left out, there is something that only the table tells of: what another replica committed,
+        or what could not be published. What a stream lost again stands before all of it, so the table has its turn.
+        """
+        rows: list[Unsent] = []
+        if time.monotonic() >= self._look_at:
+            return rows
+        next_one = self._last + 1
+        while self._fresh and len(rows) < self._batch_size and self._fresh[0].position <= next_one:
+            row = self._fresh.popleft()
+            if row.position == next_one:
+                rows.append(row)
+                next_one += 1
+        return rows
+
+    async def _look(self) -> list[Unsent]:
+        self._look_at = time.monotonic() + LOOK_EVERY
+        marking = list(self._marking)  # before the look: a mark that is committed meanwhile is not in what we see
+        return await asyncio.get_running_loop().run_in_executor(self._reader, self._unsent, marking)
 
     def _unsent(self, being_marked: Sequence[int]) -> list[Unsent]:
         with reading(self._engine) as connection:
@@ -218,21 +256,26 @@ class Relay:
             fault_point("after-mark-sent")
 
     async def _publish(self, stream: str, batch: Sequence[Unsent]) -> None:
-        try:
-            if len(batch) == 1:
-                await self._publish_one(stream, batch[0])
-            else:
+        if len(batch) > MOST_SINGLY:
+            try:
                 await self._publish_atomically(stream, batch)
-        except NotConfirmed as error:
-            if error.code != DUPLICATE_IN_BATCH:
-                raise
-            # Part of the batch is in the stream already: sent before a crash or a timeout. One by one, the stream
-            # tells which it has, and keeps the order of the rest.
-            for row in batch:
-                await self._publish_one(stream, row)
+            except NotConfirmed as error:
+                # Part of the batch may be in the stream already, sent before a crash or a timeout. Of single messages
+                # the stream tells which it has, and keeps the order of the rest.
+                if error.code != DUPLICATE_IN_BATCH:
+                    raise
+            else:
+                return
+        for start in range(0, len(batch), MOST_SINGLY):
+            await self._publish_singly(stream, batch[start : start + MOST_SINGLY])
 
-    async def _publish_one(self, stream: str, row: Unsent) -> None:
-        await self._confirmed(stream, row, {})
+    async def _publish_singly(self, stream: str, few: Sequence[Unsent]) -> None:
+        """In their order and without waiting in between.
+
+        Should one not be confirmed, those behind it may be: all are sent again, the stream passes over what it has, and
+        ``sequence`` tells whoever follows the order.
+        """
+        await self._confirmed(stream, [(row, {}) for row in few])
 
     async def _publish_atomically(self, stream: str, batch: Sequence[Unsent]) -> None:
         """JetStream atomic batch (ADR-50): all of it becomes visible with the last message, or none."""
@@ -247,24 +290,22 @@ class Relay:
             fault_point("after-batch-part")
         fault_point("before-batch-commit")
         last = {"Nats-Batch-Id": batch_id, "Nats-Batch-Sequence": str(len(batch)), "Nats-Batch-Commit": "1"}
-        await self._confirmed(stream, batch[-1], last)
+        await self._confirmed(stream, [(batch[-1], last)])
         fault_point("after-batch-commit")
 
-    async def _confirmed(self, stream: str, row: Unsent, headers: dict[str, str]) -> None:
+    async def _confirmed(self, stream: str, rows: Sequence[tuple[Unsent, dict[str, str]]]) -> None:
         fault_point("before-puback")
         self._asked_at = time.monotonic()
-        answer = await self._nc.ask_server(
-            row.subject,
-            row.payload,
-            TIMEOUT,
-            # Turns a message that strayed into the wrong stream into an error. Of a batch it is enough for the last
-            # one to say it: a part that strayed is missing in the batch.
-            headers=_headers(row, {"Nats-Expected-Stream": stream, **headers}),
+        # The stream's name turns a message that strayed into the wrong one into an error. Of a batch it is enough for
+        # the last message to say it: a part that strayed is missing in the batch.
+        expected = {"Nats-Expected-Stream": stream}
+        answers = await self._nc.ask_server(
+            [(row.subject, _headers(row, expected | headers), row.payload) for row, headers in rows], TIMEOUT
         )
         fault_point("after-puback")
-        told = json.loads(answer.data)
-        if error := told.get("error"):
-            raise NotConfirmed(f"{stream}: {error.get('description')} ({row.subject})", error.get("err_code"))
+        for (row, _), answer in zip(rows, answers, strict=True):
+            if error := json.loads(answer.data).get("error"):
+                raise NotConfirmed(f"{stream}: {error.get('description')} ({row.subject})", error.get("err_code"))
 
 
 def _headers(row: Unsent, more: dict[str, str]) -> dict[str, str]:

@@ -7,7 +7,7 @@ import asyncio
 import gc
 import json
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
@@ -47,6 +47,7 @@ from shared.database import open_store, reading, trouble_behind
 from shared.identity import may_be_answered
 from shared.loop import Loop
 from shared.migration import upgrade
+from shared.outbox import Unsent
 from shared.reconcile import reconcile
 from shared.refusal import Refusal
 from shared.relay import Relay
@@ -58,7 +59,7 @@ from shared.surface import SEALED, Arrival, Received, Surface
 from shared.tasks import Runner
 from shared.telemetry import configure_logging
 from shared.testing.fault_points import fault_point
-from shared.unit_of_work import Reader
+from shared.unit_of_work import Reader, new_id
 
 READERS = 4
 """Threads that answer queries, each on a connection of its own."""
@@ -111,6 +112,7 @@ class Process:
     def __init__(self, service: Service, settings: Settings) -> None:
         self._service = service
         self._settings = settings
+        self._name = new_id().encode()  # tells this replica from the others
         self._surface = service.surface
         self._surface.queries |= _platform_queries(self)
         self._engine: Engine = open_store(settings.store, readers=READERS)
@@ -354,13 +356,14 @@ class Process:
         if acks:
             await acknowledge(self._nc, acks)
 
-    def _committed_messages(self) -> None:
-        self._relay.wake()
+    def _committed_messages(self, messages: Sequence[Unsent]) -> None:
+        self._relay.hand_over(messages)
         if self._engine.dialect.name != "sqlite":
-            self._do(self._nc.publish(self._wake_subject))
+            self._do(self._nc.publish(self._wake_subject, self._name))
 
-    async def _woken(self, _: Msg) -> None:
-        self._relay.wake()
+    async def _woken(self, message: Msg) -> None:
+        if message.data != self._name:  # what this one committed, its relay has
+            self._relay.wake()
 
     @property
     def _wake_subject(self) -> str:

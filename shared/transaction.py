@@ -20,7 +20,8 @@ from shared import clock, dead_letters, inbox, tasks, timers
 from shared.contracts.cloudevent import Envelope
 from shared.contracts.message import subject_of
 from shared.contracts.platform import DiscardDeadLetter, Done, Failure, InboundRefused, ReplayDeadLetter, Reply
-from shared.database import reason_without_values, trouble_behind
+from shared.database import reason_without_values, savepoint, trouble_behind
+from shared.outbox import Unsent
 from shared.refusal import Refusal
 from shared.surface import SEALED, Arrival, Received, Surface
 from shared.testing.fault_points import fault_point
@@ -56,7 +57,7 @@ class Committed:
     """What a transaction left behind, for the event loop's thread to act on."""
 
     replies: list[bytes | None] = field(default_factory=list)
-    messages: bool = False
+    messages: list[Unsent] = field(default_factory=list)
     tasks: bool = False
     timers: bool = False
     """Whether timers were looked at or written; only then ``timers_due_at`` says when the next one is due."""
@@ -97,7 +98,7 @@ class Transaction:
             return []
         together = Together(self._connection, self._surface, self._now)
         try:
-            with self._connection.begin_nested():
+            with savepoint(self._connection):
                 replies = together.run(arrivals)
         except Exception as error:
             if trouble_behind(error):
@@ -105,7 +106,7 @@ class Transaction:
             refused = error
         else:
             self._moved |= together.moved.keys()
-            self._committed.messages |= together.batch.wrote_messages
+            self._committed.messages += together.batch.recorded
             self._committed.tasks |= together.batch.wrote_tasks
             self._committed.timers |= together.batch.wrote_timers
             return replies
@@ -127,7 +128,7 @@ class Transaction:
     def _run_call(self, call: Call) -> None:
         call.outcome = call.error = None
         try:
-            with self._connection.begin_nested():
+            with savepoint(self._connection):
                 call.outcome = call.function(self._connection)
         except Exception as error:
             if trouble_behind(error):

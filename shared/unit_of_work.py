@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar, cast
 import uuid_utils
 from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
-from sqlalchemy import JSON, Connection, Row, Select, Table, select
+from sqlalchemy import JSON, Connection, Row, Select, Table
 from sqlalchemy.sql import visitors
 
 from shared import outbox, tasks, timers
@@ -22,8 +22,8 @@ from shared.contracts import cloudevent
 from shared.contracts.cloudevent import Envelope
 from shared.contracts.message import Delivery, Event, Message, subject_of
 from shared.contracts.platform import Done, InboundRefused
-from shared.database import LOOP, among, change, insert, lock_counters, lots, remove, upsert
-from shared.outbox import COUNTERS
+from shared.database import LOOP, change, insert, lock_counters, lots, remove, rows_among, upsert
+from shared.outbox import COUNTERS, Unsent
 from shared.refusal import Refusal
 from shared.streams import event_stream
 from shared.testing.fault_points import fault_point
@@ -123,7 +123,8 @@ class Batch:
         self.fresh: set[str] = set()  # ids made in this transaction: there is nothing to load for them
         self._dirty: dict[Place, None] = {}
         self._agreed = Changes()
-        self.wrote_messages = self.wrote_tasks = self.wrote_timers = False
+        self.recorded: list[Unsent] = []
+        self.wrote_tasks = self.wrote_timers = False
 
     def prefetch(self, places: Iterable[Place]) -> None:
         """Loads and locks what the messages at hand said they will need, one statement a table."""
@@ -182,12 +183,11 @@ class Batch:
         agreed = self._agreed
         self._flush_aggregates()
         fault_point("before-outbox")
-        outbox.record(self.connection, agreed.messages)
+        self.recorded += outbox.record(self.connection, agreed.messages)
         fault_point("after-outbox")
         timers.write(self.connection, agreed.timers)
         tasks.write(self.connection, agreed.tasks)
         upsert(self.connection, COUNTERS, [{"key": k, "last": v} for k, v in sorted(agreed.counters.items())])
-        self.wrote_messages |= bool(agreed.messages)
         self.wrote_timers |= bool(agreed.timers)
         self.wrote_tasks |= bool(agreed.tasks)
         self._agreed = Changes()
@@ -266,13 +266,11 @@ def _load(
     connection: Connection, aggregate: Aggregate[S], wanted: Sequence[str], *, lock: bool
 ) -> dict[str, tuple[S, int]]:
     table = aggregate.table
-    statement = select(table).where(among(connection, table.c.id, wanted)).order_by(table.c.id)
-    rows = connection.execute(statement.with_for_update() if lock else statement).all()
+    rows = rows_among(connection, tuple(table.c), table.c.id, wanted, lock=lock)
     parts: dict[str, dict[str, dict[str, Any]]] = {}
     for name, part_table in aggregate.parts.items():
-        mine = select(part_table).where(among(connection, part_table.c.owner, wanted))
         columns = part_table.columns.keys()
-        for row in connection.execute(mine):
+        for row in rows_among(connection, tuple(part_table.c), part_table.c.owner, wanted):
             values = dict(zip(columns, row, strict=True))
             parts.setdefault(values.pop("owner"), {}).setdefault(name, {})[values.pop("key")] = values
     found = {}

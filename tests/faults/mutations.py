@@ -57,7 +57,7 @@ MUTATIONS = (
         "the outbox: events are recorded after the commit and not with it",
         (
             ("shared/outbox.py", "def record(", "LATER = []\n\n\ndef record("),
-            ("shared/unit_of_work.py", "outbox.record(self.connection, agreed.messages)", _LATER),
+            ("shared/unit_of_work.py", "self.recorded += outbox.record(self.connection, agreed.messages)", _LATER),
             (
                 "shared/loop.py",
                 '        fault_point("after-commit")\n',

@@ -19,6 +19,7 @@ from shared.contracts.membership import NetworkRegistered
 from shared.contracts.message import subject_of
 from shared.database import LOOP, reading, writing
 from shared.loop import Loop, LoopEnded
+from shared.outbox import OUTBOX
 from shared.reconcile import reconcile as reconcile_store
 from shared.relay import LEASES, TIMEOUT, Relay, drop_lease, take_lease
 from shared.streams import api, platform_streams, reconcile
@@ -154,6 +155,60 @@ async def test_a_batch_of_which_the_stream_has_a_part_is_completed_and_marked(
         ids = [await id_in_stream(nc, place) for place in range(1, 6)]
     before, after = [rows[n]["id"] for n in known], [row["id"] for n, row in enumerate(rows) if n not in known]
     assert ids == before + after
+
+
+@pytest.mark.parametrize("handed_over", [range(0), range(3, 50), range(50)], ids=["nothing", "a part", "everything"])
+async def test_what_is_handed_over_goes_out_behind_what_only_the_table_tells_of(
+    store: Engine, loop: Loop, tmp_path: Path, handed_over: range
+) -> None:
+    first = record(store, 1)
+    async with NatsServer(tmp_path) as server:
+        nc = await server.connect("membership")
+        await reconcile(nc, platform_streams(), [])
+        with ThreadPoolExecutor(1) as reader:
+            relay = Relay(nc, loop, store, reader, nothing_to_restore)
+            running = asyncio.create_task(relay.run())
+            async with asyncio.timeout(10):
+                while unsent(store):  # noqa: ASYNC110  the relay tells nobody
+                    await asyncio.sleep(0.02)
+            rows = record(store, 50)
+            with reading(store) as connection:
+                behind = outbox.unsent(connection, 50)
+            relay.hand_over(behind[place] for place in handed_over)
+            async with asyncio.timeout(10):
+                while unsent(store):  # noqa: ASYNC110  the relay tells nobody
+                    await asyncio.sleep(0.02)
+            relay.stop()
+            await running
+        ids = [await id_in_stream(nc, place) for place in range(1, 52)]
+    assert ids == [row["id"] for row in [*first, *rows]]
+
+
+async def test_what_stands_behind_a_message_that_its_stream_refused_is_not_sent_twice(
+    store: Engine, loop: Loop, tmp_path: Path
+) -> None:
+    subject = subject_of(NetworkRegistered, "0b1c")
+    rows = [*record(store, 1), *record(store, 1, subject="inbound-refused.v1.stray"), *record(store, 1)]
+    async with NatsServer(tmp_path) as server:
+        nc = await server.connect("membership")
+        await reconcile(nc, platform_streams(), [])
+        with ThreadPoolExecutor(1) as reader:
+            relay = Relay(nc, loop, store, reader, nothing_to_restore)
+            running = asyncio.create_task(relay.run())
+            async with asyncio.timeout(10):
+                while relay.trouble is None:  # noqa: ASYNC110  the relay tells nobody
+                    await asyncio.sleep(0.02)
+            assert "expected stream does not match" in relay.trouble
+            with writing(store) as connection:
+                connection.execute(update(OUTBOX).where(OUTBOX.c.id == rows[1]["id"]).values(subject=subject))
+            async with asyncio.timeout(10):
+                while unsent(store):  # noqa: ASYNC110  the relay tells nobody
+                    await asyncio.sleep(0.02)
+            relay.stop()
+            await running
+        ids = [await id_in_stream(nc, place) for place in range(1, 4)]
+        assert (await api(nc, f"STREAM.INFO.{STREAM}"))["state"]["messages"] == 3
+    assert ids == [rows[0]["id"], rows[2]["id"], rows[1]["id"]]
 
 
 async def id_in_stream(nc: Connection, place: int) -> str:
