@@ -28,12 +28,13 @@ from shared.contracts.cloudevent import STRUCTURED
 from shared.database import LOOP, Key, Moment, reading, trouble_behind, upsert
 from shared.loop import SILENT_AFTER, Loop
 from shared.outbox import Unsent
+from shared.settings import Settings
 from shared.testing.fault_points import fault_point
 
 BATCH_SIZE = 500
 """Messages of one atomic batch; the server takes at most 1000."""
 
-MOST_SINGLY = 32
+SINGLY: int = Settings.model_fields["publish_singly"].default
 """Messages up to which each is published by itself. An atomic batch takes the server some 8 ms before its first message
 is counted, a message by itself some 0.2 ms: they cross at about 50 (``docs/decisions/relay.md``)."""
 
@@ -106,6 +107,7 @@ class Relay:
         reader: Executor,
         restore: Callable[[], Awaitable[None]],
         *,
+        singly: int = SINGLY,
         batch_size: int = BATCH_SIZE,
     ) -> None:
         self._nc = nc
@@ -113,6 +115,7 @@ class Relay:
         self._engine = engine
         self._reader = reader
         self._restore = restore
+        self._singly = singly
         self._batch_size = batch_size
         # A SQLite store has one process: the lease of one that was killed is its own, and not to be waited for.
         self._holder = "the only process" if engine.dialect.name == "sqlite" else str(uuid_utils.uuid7())
@@ -256,7 +259,7 @@ class Relay:
             fault_point("after-mark-sent")
 
     async def _publish(self, stream: str, batch: Sequence[Unsent]) -> None:
-        if len(batch) > MOST_SINGLY:
+        if len(batch) > self._singly:
             try:
                 await self._publish_atomically(stream, batch)
             except NotConfirmed as error:
@@ -266,8 +269,8 @@ class Relay:
                     raise
             else:
                 return
-        for start in range(0, len(batch), MOST_SINGLY):
-            await self._publish_singly(stream, batch[start : start + MOST_SINGLY])
+        for start in range(0, len(batch), self._singly):
+            await self._publish_singly(stream, batch[start : start + self._singly])
 
     async def _publish_singly(self, stream: str, few: Sequence[Unsent]) -> None:
         """In their order and without waiting in between.

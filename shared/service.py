@@ -157,7 +157,9 @@ class Process:
             raise TypeError(f"FastStream connected by itself: {nc!r}")
         self._nc = nc
         self._loop = Loop(self._surface, self._engine, self._writer, batch_size=self._settings.batch_size)
-        self._relay = Relay(nc, self._loop, self._engine, self._outbox_reader, self._declare)
+        self._relay = Relay(
+            nc, self._loop, self._engine, self._outbox_reader, self._declare, singly=self._settings.publish_singly
+        )
         self._runner = Runner(list(self._surface.task_kinds.values()), self._loop)
         self._loop.on_messages = self._committed_messages
         self._loop.on_tasks = self._runner.wake

@@ -28,6 +28,9 @@ class Settings(BaseSettings):
         description="address of the service's own store: sqlite:////path/to/file or postgresql+psycopg://user@host/name"
     )
     batch_size: int = Field(default=500, ge=1, le=1000, description="messages in one transaction at most")
+    publish_singly: int = Field(
+        default=32, ge=1, le=500, description="events up to which each is published by itself; more go as one batch"
+    )
     outbox_retention_days: int = Field(
         default=90, ge=1, description="days from its recording that a published event stays, to rebuild a stream"
     )

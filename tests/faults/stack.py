@@ -13,6 +13,7 @@ from shared.broker import Connection
 from shared.database import open_store, reading, writing
 from shared.identity import SERVICES
 from shared.outbox import count_unsent
+from shared.relay import SINGLY
 from shared.streams import ApiError, api, durables
 from shared.tasks import TASKS
 from shared.testing.nats import PLENTY, NatsServer
@@ -70,6 +71,8 @@ class Stack:
             "CONCORD_CREDENTIALS": str(self.nats.creds(service, service)),
             "CONCORD_STORE": self._stores[service],
             "CONCORD_FAULT": fault,
+            # The load seldom fills a batch as large as one must be to go out as one.
+            "CONCORD_PUBLISH_SINGLY": "2" if "batch" in fault else str(SINGLY),
             "CONCORD_CLOCK_OFFSET_SECONDS": str(clock_offset.total_seconds()),
         }
         if sys.dont_write_bytecode:  # a second for each of many starts, where nothing compiled lies beside the sources
