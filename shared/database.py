@@ -20,6 +20,7 @@ from sqlalchemy import (
     Dialect,
     Engine,
     FromClause,
+    LargeBinary,
     MetaData,
     Select,
     String,
@@ -365,7 +366,8 @@ def _prepared(make: Make, table: Table, names: tuple[str, ...], dialect: Dialect
     places = []
     for name in compiled.positiontup:
         kind = compiled.binds[name].type if is_sqlite else compiled.binds[name].type.item_type
-        process = kind.dialect_impl(dialect).bind_processor(dialect)
+        # Both drivers take bytes as they are; SQLAlchemy would wrap each of them first.
+        process = None if isinstance(kind, LargeBinary) else kind.dialect_impl(dialect).bind_processor(dialect)
         places.append(_Place(name.removeprefix(KEY_PREFIX), process, isinstance(kind, Moment)))
     return str(compiled).replace("%s", "%b"), places  # %b: lists go in binary, a text of a list would have to be read
 
