@@ -161,13 +161,15 @@ class Connection(Client):
         await self._flush_pending(force_flush=True)
         await super().flush(timeout)
 
-    async def subscribe_directly(self, subject: str, deliver: Callable[[Msg], None]) -> Subscription:
+    async def subscribe_directly(
+        self, subject: str, deliver: Callable[[Msg], None], *, queue: str = ""
+    ) -> Subscription:
         """A subscription for bulk: ``deliver`` is called as a message is read, so it must be quick."""
 
         async def seldom(message: Msg) -> None:  # what the server itself has to say, and what the client hands on
             deliver(message)
 
-        subscription = await self.subscribe(subject, cb=seldom, pending_msgs_limit=-1)
+        subscription = await self.subscribe(subject, queue, cb=seldom, pending_msgs_limit=-1)
         self._incoming.direct[subscription._id] = deliver
         return subscription
 
