@@ -22,7 +22,7 @@ from nats.aio.msg import Msg
 from pydantic import BaseModel
 from sqlalchemy import Connection, Engine
 
-from shared import clock, dead_letters, history, inbox, outbox
+from shared import clock, dead_letters, health, history, inbox, outbox
 from shared.broker import Connection as Nats
 from shared.consumer import Consumer, acknowledge, place_of
 from shared.contracts import cloudevent
@@ -129,6 +129,7 @@ class Process:
         self._looping: asyncio.Task[None] | None = None
         self._background: list[asyncio.Task[Any]] = []
         self._in_hand: set[asyncio.Task[Any]] = set()
+        self._health: asyncio.Server | None = None
         self._failed = False
         self._broker.subscriber(self._everything("query"), queue=service.name, no_reply=True, decoder=_as_it_came)(
             self._receive_query
@@ -205,6 +206,8 @@ class Process:
             await asyncio.sleep(STORE_PAUSE)
 
     async def _started(self) -> None:
+        if self._settings.health_port is not None:
+            self._health = await health.serve(self._settings.health_port, lambda: self.reasons)
         log.info("ready", store=self._engine.dialect.name, follows=self._service.follows)
 
     async def _declare(self) -> None:
@@ -215,6 +218,8 @@ class Process:
 
     async def _stop(self) -> None:
         """Stops taking in, finishes what is in hand, replies, acknowledges, leaves."""
+        if self._health is not None:
+            self._health.close()
         if self._looping is None:
             return  # it had not begun: it waited for its store or for NATS
         try:

@@ -40,6 +40,9 @@ class Settings(BaseSettings):
         description="days the id of a handled message is remembered; longer than the inbound stream keeps a message",
     )
     stream_replicas: Literal[1, 3, 5] = Field(default=1, description="NATS servers that hold each stream")
+    health_port: int | None = Field(
+        default=None, ge=1, le=65_535, description="port on which readiness can be asked over HTTP; none if not set"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="the least important log lines that are written"
     )

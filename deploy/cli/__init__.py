@@ -2,7 +2,18 @@
 
 import typer
 
-from deploy.cli import access, dead_letters, demonstration, imports, messages, operating, published, running, watching
+from deploy.cli import (
+    access,
+    dead_letters,
+    demonstration,
+    imports,
+    messages,
+    operating,
+    preparing,
+    published,
+    running,
+    watching,
+)
 from deploy.cli.output import CommandLine
 
 app = typer.Typer(
@@ -16,6 +27,7 @@ app = typer.Typer(
 )
 app.command()(running.up)
 app.command()(demonstration.demo)
+app.command()(preparing.init)
 app.command()(operating.status)
 for _name, _group in messages.groups().items():
     app.add_typer(_group, name=_name)

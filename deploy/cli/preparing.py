@@ -1,0 +1,38 @@
+"""``concord init``: what a deployment needs before its first start."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from deploy.cli.options import AsJson
+from deploy.cli.output import Complaint, complaining, finish, note, say
+from deploy.deployment import prepare
+from shared.contracts.platform import Reply
+from shared.identity import IdentityError
+
+
+@complaining
+def init(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", file_okay=False, help="Where everything is written.")],
+    nats: Annotated[str, typer.Option(help="The address at which services reach NATS.")] = "nats://nats:4222",
+    postgres: Annotated[str, typer.Option(help="Host and port of PostgreSQL.")] = "postgres:5432",
+    streams: Annotated[Path, typer.Option(help="Where the NATS server keeps its streams.")] = Path("/data"),
+    as_json: AsJson = False,
+) -> None:
+    """Make the keys, credentials, passwords and NATS configuration of a deployment; keep those that are there.
+
+    `docker compose up` runs this first. DIR/operator is what `concord --data` needs, and holds the keys of the whole
+    platform: back it up, and let nobody else read it.
+    """
+    try:
+        written = prepare(directory, nats=nats, postgres=postgres, streams=streams)
+    except IdentityError as error:
+        raise Complaint(str(error)) from None
+    except OSError as error:
+        raise Complaint(f"{error.filename} cannot be written: {error.strerror}.") from None
+    if as_json:
+        raise finish(Reply(outcome="answered", answer={"written": [str(path) for path in written]}), as_json=True)
+    for path in written:
+        note(f"wrote {path}")
+    say(f"{directory} holds what the deployment needs.")

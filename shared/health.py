@@ -1,0 +1,76 @@
+"""Readiness over HTTP, for whoever starts services and watches over them: containers, Kubernetes, load balancers.
+
+``GET /ready`` is answered with 200 while the service is ready and with 503 and the reasons while it is not; ``GET
+/alive`` with 200 for as long as the process answers at all. ``python -m shared.health`` asks for the former.
+"""
+
+import asyncio
+import http.client
+import json
+import os
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from http import HTTPStatus
+
+from shared.settings import PREFIX
+
+PORT = f"{PREFIX}HEALTH_PORT"
+PATIENCE = 2.0
+"""Seconds a caller has for its question, and ``python -m shared.health`` waits for the answer."""
+LONGEST_LINE = 1024
+
+
+async def serve(port: int, reasons: Callable[[], tuple[str, ...]]) -> asyncio.Server:
+    """Answers on every address of this machine until it is closed; ``reasons`` says why the service is not ready."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError, TimeoutError, asyncio.LimitOverrunError, ValueError):
+            async with asyncio.timeout(PATIENCE):
+                method, path, _ = (await reader.readline()).decode("ascii").split()
+                while (await reader.readline()).strip():
+                    pass
+                status, body = _answer(method, path, reasons)
+                text = json.dumps(body) + "\n"
+                writer.write(
+                    f"HTTP/1.1 {status.value} {status.phrase}\r\ncontent-type: application/json\r\n"
+                    f"content-length: {len(text)}\r\nconnection: close\r\n\r\n{text}".encode()
+                )
+                await writer.drain()
+        writer.close()
+
+    return await asyncio.start_server(answer, port=port, limit=LONGEST_LINE)
+
+
+def _answer(method: str, path: str, reasons: Callable[[], tuple[str, ...]]) -> tuple[HTTPStatus, dict[str, object]]:
+    if method not in ("GET", "HEAD"):
+        return HTTPStatus.METHOD_NOT_ALLOWED, {"error": "ask with GET"}
+    if path == "/alive":
+        return HTTPStatus.OK, {"alive": True}
+    if path == "/ready":
+        why_not = reasons()
+        status = HTTPStatus.SERVICE_UNAVAILABLE if why_not else HTTPStatus.OK
+        return status, {"ready": not why_not, "reasons": why_not}
+    return HTTPStatus.NOT_FOUND, {"error": "ask for /ready or /alive"}
+
+
+def main() -> int:
+    """Exit code 0 if the service on this machine is ready; else 1, and the reason on standard error."""
+    connection = http.client.HTTPConnection("127.0.0.1", int(os.environ[PORT]), timeout=PATIENCE)
+    try:
+        connection.request("GET", "/ready")
+        answer = connection.getresponse()
+        said = answer.read().decode()
+    except OSError as error:
+        said, ready = f"it does not answer: {error}\n", False
+    else:
+        ready = answer.status == HTTPStatus.OK
+    finally:
+        connection.close()
+    if not ready:
+        sys.stderr.write(said)
+    return 0 if ready else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
