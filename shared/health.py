@@ -1,23 +1,17 @@
 """Readiness over HTTP, for whoever starts services and watches over them: containers, Kubernetes, load balancers.
 
 ``GET /ready`` is answered with 200 while the service is ready and with 503 and the reasons while it is not; ``GET
-/alive`` with 200 for as long as the process answers at all. ``python -m shared.health`` asks for the former.
+/alive`` with 200 for as long as the process answers at all. ``python -m shared.probe`` asks for the former.
 """
 
 import asyncio
-import http.client
 import json
-import os
-import sys
 from collections.abc import Callable
 from contextlib import suppress
 from http import HTTPStatus
 
-from shared.settings import PREFIX
-
-PORT = f"{PREFIX}HEALTH_PORT"
 PATIENCE = 2.0
-"""Seconds a caller has for its question, and ``python -m shared.health`` waits for the answer."""
+"""Seconds a caller has for its question."""
 LONGEST_LINE = 1024
 
 
@@ -52,25 +46,3 @@ def _answer(method: str, path: str, reasons: Callable[[], tuple[str, ...]]) -> t
         status = HTTPStatus.SERVICE_UNAVAILABLE if why_not else HTTPStatus.OK
         return status, {"ready": not why_not, "reasons": why_not}
     return HTTPStatus.NOT_FOUND, {"error": "ask for /ready or /alive"}
-
-
-def main() -> int:
-    """Exit code 0 if the service on this machine is ready; else 1, and the reason on standard error."""
-    connection = http.client.HTTPConnection("127.0.0.1", int(os.environ[PORT]), timeout=PATIENCE)
-    try:
-        connection.request("GET", "/ready")
-        answer = connection.getresponse()
-        said = answer.read().decode()
-    except OSError as error:
-        said, ready = f"it does not answer: {error}\n", False
-    else:
-        ready = answer.status == HTTPStatus.OK
-    finally:
-        connection.close()
-    if not ready:
-        sys.stderr.write(said)
-    return 0 if ready else 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())
