@@ -1,8 +1,10 @@
 """A service is started with settings it can work with, or it says in a sentence what is wrong."""
 
+import re
 from pathlib import Path
 
 import pytest
+from pydantic.fields import FieldInfo
 
 from shared.settings import Settings
 
@@ -77,3 +79,18 @@ def test_ids_are_remembered_for_longer_than_the_stream_could_deliver_them_again(
     environment.setenv("CONCORD_INBOX_RETENTION_DAYS", "30")
     with pytest.raises(SystemExit, match="should be greater than 30"):
         Settings.from_environment()
+
+
+def test_the_page_for_operators_lists_every_setting_with_its_default() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "operating.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(CONCORD_\w+)` \| [^|]+ \| ([^|]+) \|", page, re.MULTILINE)
+    listed = {name: default.strip("` ") for name, default in rows}
+    assert listed == {f"CONCORD_{name.upper()}": said(field) for name, field in Settings.model_fields.items()}
+
+
+def said(field: FieldInfo) -> str:
+    if field.is_required():
+        return "none, must be set"
+    if isinstance(field.default, tuple):
+        return ",".join(field.default)
+    return "none" if field.default is None else str(field.default)
