@@ -1,6 +1,7 @@
 """Which state of membership lies in which table, the reads that decisions need, and those that questions need."""
 
 from collections.abc import Callable, Collection, Sequence
+from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Row, Select, Text, and_, case, cast, func, or_, select
@@ -653,6 +654,12 @@ def contributions_of(work: Work, proposal: str, network: str) -> int:
     """How often a network contributed to a proposal, those included that it took back."""
     c = tables.contributions.c
     return len(work.select(select(c.id).where(c.proposal == proposal, c.network == network)))
+
+
+def discussed_since(work: Work, proposal: str, moment: datetime) -> bool:
+    """Whether anybody contributed to a proposal from a moment on."""
+    c = tables.contributions.c
+    return bool(work.select(select(c.id).where(c.proposal == proposal, c.made_at >= moment).limit(1)))
 
 
 def speaks_on(reader: Reader, proposal: Proposal, principal: str) -> bool:

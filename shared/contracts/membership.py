@@ -2015,6 +2015,9 @@ class ContributionMade(Event):
     network: Id
     version: int = Field(description="the wording it was said of")
     made_at: Moment
+    first_of_day: bool = Field(
+        description="nobody had contributed to this proposal before on that day, as London has it"
+    )
 
 
 class ContributionWithdrawn(Event):

@@ -4,7 +4,9 @@ It changes no outcome: no rule of ``proposal.py`` reads a contribution. One stan
 never under a person's, so no person is kept. Its text lies in the table alone and is in no event message.
 """
 
-from datetime import datetime
+from datetime import UTC, datetime
+from typing import Final
+from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel
 
@@ -25,6 +27,8 @@ MAX_CONTRIBUTIONS = 20
 
 A choice of ours. One that was taken back counts, or else the limit would be none.
 """
+HERE: Final = ZoneInfo("Europe/London")
+"""Whose day it is."""
 
 
 class Contribution(BaseModel, frozen=True):
@@ -115,8 +119,16 @@ def withdraw(
     return contribution.model_copy(update={"text": None, "withdrawn_at": at})
 
 
-def told(contribution: Contribution, proposal: Proposal) -> list[Event]:
-    """What is told of a contribution that was just made or taken back: ids, and not a word of it."""
+def day_began(at: datetime) -> datetime:
+    """When the day of a moment began in London."""
+    return at.astimezone(HERE).replace(hour=0, minute=0, second=0, microsecond=0).astimezone(UTC)
+
+
+def told(contribution: Contribution, proposal: Proposal, *, first_of_day: bool) -> list[Event]:
+    """What is told of a contribution that was just made or taken back: ids, and not a word of it.
+
+    ``first_of_day`` is whether it was the first on its proposal that day, so that others can tell of a day just once.
+    """
     ids = {
         "proposal": proposal.id,
         "umbrella": proposal.umbrella,
@@ -125,7 +137,8 @@ def told(contribution: Contribution, proposal: Proposal) -> list[Event]:
     }
     if contribution.withdrawn_at is not None:
         return [ContributionWithdrawn(**ids, withdrawn_at=contribution.withdrawn_at)]
-    return [ContributionMade(**ids, version=contribution.version, made_at=contribution.made_at)]
+    made = {"version": contribution.version, "made_at": contribution.made_at, "first_of_day": first_of_day}
+    return [ContributionMade.model_validate(ids | made)]
 
 
 def not_for(

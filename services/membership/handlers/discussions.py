@@ -22,6 +22,7 @@ def contribute_to_proposal(command: ContributeToProposal, work: Work) -> Done | 
         return proposal.unknown(command.proposal)
     if speaker is None:
         return network.unknown(command.network)
+    first_of_day = not store.discussed_since(work, state.id, discussion.day_began(work.now))
     said = discussion.contribute(
         state,
         speaker,
@@ -32,7 +33,7 @@ def contribute_to_proposal(command: ContributeToProposal, work: Work) -> Done | 
         is_member=store.is_member_of(work, state.umbrella, speaker.id),
         said=store.contributions_of(work, state.id, speaker.id),
     )
-    return _keep(said, state, work)
+    return _keep(said, state, work, first_of_day=first_of_day)
 
 
 @on.command(
@@ -43,14 +44,16 @@ def withdraw_contribution(command: WithdrawContribution, work: Work) -> Done | R
     if state is None:
         return proposal.unknown(command.proposal)
     speaker = work.load(NETWORKS, said.network) if said else None
-    return _keep(discussion.withdraw(said, speaker, command, work.principal, work.now), state, work)
+    return _keep(discussion.withdraw(said, speaker, command, work.principal, work.now), state, work, first_of_day=False)
 
 
-def _keep(said: discussion.Contribution | Refusal, state: proposal.Proposal, work: Work) -> Done | Refusal:
+def _keep(
+    said: discussion.Contribution | Refusal, state: proposal.Proposal, work: Work, *, first_of_day: bool
+) -> Done | Refusal:
     if isinstance(said, Refusal):
         return said
     # In confidence: it stands under the network's name, so the story of the proposal names no person for it.
-    done = work.save(PROPOSALS, state.id, discussion.told(said, state), in_confidence=True)
+    done = work.save(PROPOSALS, state.id, discussion.told(said, state, first_of_day=first_of_day), in_confidence=True)
     work.put(CONTRIBUTIONS, said.id, said)
     return done if isinstance(done, Refusal) else Done(id=said.id, events=done.events)
 
