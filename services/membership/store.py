@@ -1,6 +1,7 @@
 """Which state of membership lies in which table, the reads that decisions need, and those that questions need."""
 
 from collections.abc import Callable, Collection, Sequence
+from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Row, Select, Text, and_, case, cast, func, or_, select
@@ -14,16 +15,19 @@ from services.membership.domain import (
     partner,
     peer_support,
     proposal,
+    starter_path,
     statement,
     steering_group,
 )
 from services.membership.domain.concern import Concern, Crowd, WithdrawalKey
+from services.membership.domain.discussion import Contribution
 from services.membership.domain.membership import PRESENT, Membership
 from services.membership.domain.network import Network
 from services.membership.domain.organisation import Organisation
 from services.membership.domain.partner import Partner
 from services.membership.domain.peer_support import BUSY, HelpRequest, Offer
 from services.membership.domain.proposal import Proposal
+from services.membership.domain.starter_path import StarterPath
 from services.membership.domain.statement import SETTLED, Statement
 from services.membership.domain.steering_group import SteeringGroup
 from shared.contracts.membership import (
@@ -31,16 +35,20 @@ from shared.contracts.membership import (
     CommentView,
     ConcernPage,
     ConcernSummary,
+    ContributionPage,
+    ContributionView,
     FindOrganisation,
     Helped,
     ListComments,
     ListConcerns,
+    ListContributions,
     ListNetworks,
     ListOrganisations,
     ListPartners,
     ListProposals,
     ListRecommendations,
     ListSignatures,
+    ListStarterPaths,
     ListStatements,
     MembershipView,
     NetworkPage,
@@ -62,6 +70,8 @@ from shared.contracts.membership import (
     RecommendationPage,
     SignaturePage,
     SignatureView,
+    StarterPathPage,
+    StarterPathSummary,
     StatementPage,
     StatementSummary,
 )
@@ -95,6 +105,9 @@ HELP_REQUESTS = Aggregate(HelpRequest, tables.help_requests)
 PARTNERS = Aggregate(Partner, tables.partners, partner.evolve, parts={"links": tables.partner_links})
 CONCERNS = Aggregate(Concern, tables.concerns, concern.evolve, parts={"endorsements": tables.endorsements})
 WITHDRAWAL_KEYS = Aggregate(WithdrawalKey, tables.withdrawal_keys)
+# Without events of its own: what is told of a contribution happens to its proposal, and holds none of its words.
+CONTRIBUTIONS = Aggregate(Contribution, tables.contributions)
+STARTER_PATHS = Aggregate(StarterPath, tables.starter_paths, starter_path.evolve)
 
 
 # ---- what decisions need -------------------------------------------------------------------------------------------
@@ -122,7 +135,9 @@ def with_key(work: Work, key: str) -> str | None:
     return found[0].id if found else None
 
 
-def load_umbrella(work: Work, umbrella: str, field: str = "network") -> tuple[Network, SteeringGroup] | Refusal:
+def load_umbrella(
+    work: Work | Reader, umbrella: str, field: str = "network"
+) -> tuple[Network, SteeringGroup] | Refusal:
     """An umbrella network with its steering group, or why there is none. ``field`` is what the command calls it."""
     found = work.load(NETWORKS, umbrella)
     if found is None:
@@ -623,3 +638,83 @@ def concern_page(reader: Reader, query: ListConcerns) -> ConcernPage:
     rows, total, more = _page(reader, statement, c.id, query.after, query.limit)
     summaries = tuple(ConcernSummary.model_validate(row._mapping) for row in rows)
     return ConcernPage(concerns=summaries, total=total, next=summaries[-1].id if more else None)
+
+
+# ---- discussion on proposals ---------------------------------------------------------------------------------------
+
+
+def is_member_of(work: Work, umbrella: str, network: str) -> bool:
+    """Whether an umbrella has admitted a network."""
+    c = tables.memberships.c
+    wanted = (c.umbrella == umbrella, c.network == network, c.state == "admitted")
+    return bool(work.select(select(c.id).where(*wanted)))
+
+
+def contributions_of(work: Work, proposal: str, network: str) -> int:
+    """How often a network contributed to a proposal, those included that it took back."""
+    c = tables.contributions.c
+    return len(work.select(select(c.id).where(c.proposal == proposal, c.network == network)))
+
+
+def discussed_since(work: Work, proposal: str, moment: datetime) -> bool:
+    """Whether anybody contributed to a proposal from a moment on."""
+    c = tables.contributions.c
+    return bool(work.select(select(c.id).where(c.proposal == proposal, c.made_at >= moment).limit(1)))
+
+
+def speaks_on(reader: Reader, proposal: Proposal, principal: str) -> bool:
+    """Whether somebody represents a member network of a proposal's umbrella, or one that has a voice on it."""
+    member, speaker, voice = tables.memberships.c, tables.representatives.c, tables.voices.c
+    members = select(member.network).where(member.umbrella == proposal.umbrella, member.state == "admitted")
+    asked = select(voice.key).where(voice.owner == proposal.id)
+    theirs = or_(speaker.owner.in_(members), speaker.owner.in_(asked))
+    return bool(reader.select(select(speaker.owner).where(speaker.principal == principal, theirs).limit(1)))
+
+
+def contribution_page(reader: Reader, query: ListContributions) -> ContributionPage:
+    """What networks said on a proposal in the order they said it, which is the order of the ids."""
+    c, networks = tables.contributions.c, tables.networks.c
+    statement = (
+        select(tables.contributions, networks.name)
+        .join_from(tables.contributions, tables.networks, networks.id == c.network)
+        .where(c.proposal == query.proposal)
+    )
+    if query.network is not None:
+        statement = statement.where(c.network == query.network)
+    rows, total, more = _page(reader, statement, c.id, query.after, query.limit)
+    contributions = tuple(ContributionView.model_validate(row._mapping) for row in rows)
+    return ContributionPage(contributions=contributions, total=total, next=contributions[-1].id if more else None)
+
+
+# ---- starter paths -------------------------------------------------------------------------------------------------
+
+
+def starter_path_of(work: Work | Reader, network: str) -> StarterPath | None:
+    """The starter path of a network, if it was ever forming."""
+    c = tables.starter_paths.c
+    found = work.select(select(c.id).where(c.network == network))
+    return work.load(STARTER_PATHS, found[0].id) if found else None
+
+
+def is_forming(work: Work, network: str) -> bool:
+    """Whether a network has a starter path and is not established yet."""
+    c = tables.starter_paths.c
+    return bool(work.select(select(c.id).where(c.network == network, c.established_at.is_(None))))
+
+
+def starter_path_page(reader: Reader, query: ListStarterPaths) -> StarterPathPage:
+    """Starter paths in the order they were begun, which is the order of their ids."""
+    c, networks = tables.starter_paths.c, tables.networks.c
+    statement = select(tables.starter_paths, networks.name).join_from(
+        tables.starter_paths, tables.networks, networks.id == c.network
+    )
+    statement = statement.where(c.established_at.is_not(None) if query.established else c.established_at.is_(None))
+    rows, total, more = _page(reader, statement, c.id, query.after, query.limit)
+    paths = [(StarterPath.model_validate(row._mapping), row.name) for row in rows]
+    summaries = tuple(
+        StarterPathSummary(
+            **path.model_dump(exclude={"done"}), name=name, done=len(path.done), next=starter_path.next_step(path)
+        )
+        for path, name in paths
+    )
+    return StarterPathPage(paths=summaries, total=total, next=summaries[-1].id if more else None)

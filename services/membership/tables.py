@@ -309,3 +309,24 @@ endorsements = _part("endorsements", concerns, Column("since", Moment, nullable=
 withdrawal_keys = _aggregate(
     "withdrawal_keys", Column("concern", Key, ForeignKey("concerns.id"), nullable=False, unique=True)
 )
+
+# What networks say on a proposal. Their words are in this column and in no event; taken back, they are gone from it.
+contributions = _aggregate(
+    "contributions",
+    Column("proposal", Key, ForeignKey("proposals.id"), nullable=False),
+    Column("network", Key, ForeignKey("networks.id"), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("text", Text),
+    Column("made_at", Moment, nullable=False),
+    Column("withdrawn_at", Moment),
+    CheckConstraint("(text IS NULL) = (withdrawn_at IS NOT NULL)", name="no_words_once_taken_back"),
+    Index("contributions_of_proposal", "proposal", "id"),
+)
+
+starter_paths = _aggregate(
+    "starter_paths",
+    Column("network", Key, ForeignKey("networks.id"), nullable=False, unique=True),
+    Column("begun_at", Moment, nullable=False),
+    Column("done", Document, nullable=False),
+    Column("established_at", Moment),
+)

@@ -138,6 +138,8 @@ for only_told in (
     membership.RecommendationAnswered,
     membership.RecommendationFellDue,
     membership.MentorAsked,
+    membership.ContributionMade,
+    membership.NetworkEstablished,
     membership.PartnerRegistered,
     membership.PartnerLinked,
     membership.PartnershipEnded,

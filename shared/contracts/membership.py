@@ -4,6 +4,7 @@ A person appears as an opaque id with the principal that speaks for them; a prin
 so give out handles that name nobody. Grade, headcount and job titles are in no message: they must not matter.
 """
 
+from datetime import date
 from fractions import Fraction
 from typing import Annotated, ClassVar, Literal
 
@@ -305,6 +306,11 @@ class RegisterNetwork(Command):
         default=None, description="where its people set out from; left out, the place of its home organisation"
     )
     umbrella: GivenUmbrellaRules | None = None
+    forming: bool = Field(
+        default=False,
+        description="it is only coming about: it gets a starter path, and an experienced peer is looked for, who hears "
+        "of it once its steward accepts them",
+    )
 
 
 class NetworkRegistered(Event):
@@ -320,6 +326,7 @@ class NetworkRegistered(Event):
     umbrella: UmbrellaRules | None
     steering_group: Id | None = Field(description="the id its steering group has; umbrella networks alone have one")
     steward: Principal
+    forming: bool = Field(default=False, description="it is only coming about, and has a starter path")
 
 
 class HandOverStewardship(Command):
@@ -1975,3 +1982,203 @@ class ShowConcern(Query[ConcernView]):
     """Shows one concern with who stands behind it, its course and the response."""
 
     concern: Id
+
+
+# Discussion on proposals --------------------------------------------------------------------------------------------
+
+
+class ContributeToProposal(Command):
+    """Says something on a draft or an open proposal for a network, under whose name it stands. It changes no outcome.
+
+    Sent by a representative of a member network or of one that has a voice on the proposal.
+    """
+
+    proposal: Id
+    network: Id
+    text: Text
+
+
+class WithdrawContribution(Command):
+    """Takes back what a network said on a proposal; its words are deleted. Sent by its steward or a representative."""
+
+    proposal: Id
+    contribution: Id
+
+
+class ContributionMade(Event):
+    """A network said something on a proposal. What it said is in no message: `list-contributions` shows it."""
+
+    key = "proposal"
+    proposal: Id
+    umbrella: Id
+    contribution: Id
+    network: Id
+    version: int = Field(description="the wording it was said of")
+    made_at: Moment
+    first_of_day: bool = Field(
+        description="nobody had contributed to this proposal before on that day, as London has it"
+    )
+
+
+class ContributionWithdrawn(Event):
+    """A network took back what it said on a proposal."""
+
+    key = "proposal"
+    proposal: Id
+    umbrella: Id
+    contribution: Id
+    network: Id
+    withdrawn_at: Moment
+
+
+class ContributionView(BaseModel, frozen=True):
+    """What a network said on a proposal."""
+
+    id: Id
+    network: Id
+    name: str
+    version: int = Field(description="the wording it was said of")
+    text: str | None = Field(description="none once it was taken back")
+    made_at: Moment
+    withdrawn_at: Moment | None
+
+
+class ContributionPage(BaseModel, frozen=True):
+    """Contributions in the order they were made."""
+
+    contributions: tuple[ContributionView, ...]
+    total: int
+    next: str | None = Field(description="give it as `after` for the next page; none on the last")
+
+
+class ListContributions(Query[ContributionPage]):
+    """Lists what networks said on a proposal, in the order they said it.
+
+    For its author, those who steer the umbrella, and representatives of its member networks and of those asked.
+    """
+
+    proposal: Id
+    network: Id | None = Field(default=None, description="only what this network said")
+    limit: int = Field(default=20, ge=1, le=20)
+    after: Id | None = Field(default=None, description="`next` of the page before")
+
+
+# Starter paths of forming networks ----------------------------------------------------------------------------------
+
+StarterStep = Literal[
+    "find-a-sponsor",
+    "gather-five-people",
+    "agree-terms-of-reference",
+    "hold-a-first-meeting",
+    "apply-to-an-umbrella",
+]
+
+
+class RecordStarterStep(Command):
+    """Says when a forming network took a step of its starter path, in any order. Sent by its steward.
+
+    With the last of them the network is established.
+    """
+
+    network: Id
+    step: StarterStep
+    done_on: date = Field(description="the day it was done, today at the latest")
+
+
+class TakeBackStarterStep(Command):
+    """Says that a forming network has not taken a step after all. Sent by its steward."""
+
+    network: Id
+    step: StarterStep
+
+
+class DeclareNetworkEstablished(Command):
+    """Says that a forming network stands on its own, however many steps are done. Sent by its steward."""
+
+    network: Id
+
+
+class StarterPathBegun(Event):
+    """A forming network has a starter path."""
+
+    key = "path"
+    path: Id
+    network: Id
+    begun_at: Moment
+
+
+class StarterStepRecorded(Event):
+    """A forming network took a step, on another day than was recorded, or has not taken it after all."""
+
+    key = "path"
+    path: Id
+    network: Id
+    step: StarterStep
+    done_on: date | None = Field(description="none if it is not done after all")
+
+
+class NetworkEstablished(Event):
+    """A forming network is established. Its starter path does not change any more."""
+
+    key = "path"
+    path: Id
+    network: Id
+    established_at: Moment
+
+
+class StarterStepView(BaseModel, frozen=True):
+    """One step of a starter path."""
+
+    step: StarterStep
+    what: str = Field(description="what to do, in words")
+    done_on: date | None
+
+
+class StarterPathView(BaseModel, frozen=True):
+    """The starter path of a network."""
+
+    id: Id
+    network: Id
+    name: str
+    begun_at: Moment
+    steps: tuple[StarterStepView, ...]
+    done: int = Field(description="how many of the steps are done")
+    next: StarterStep | None = Field(description="the first step that is not done; none once established")
+    established_at: Moment | None
+    peer: HelpRequestView | None = Field(
+        description="how far the search for an experienced peer is; shown to whoever it is made for, and none to others"
+    )
+
+
+class ShowStarterPath(Query[StarterPathView]):
+    """Shows the starter path of a network: its steps, what is done, what is next, and to its steward a peer to ask."""
+
+    network: Id
+
+
+class StarterPathSummary(BaseModel, frozen=True):
+    """One starter path in a list."""
+
+    id: Id
+    network: Id
+    name: str
+    begun_at: Moment
+    done: int
+    next: StarterStep | None
+    established_at: Moment | None
+
+
+class StarterPathPage(BaseModel, frozen=True):
+    """Starter paths in the order they were begun."""
+
+    paths: tuple[StarterPathSummary, ...]
+    total: int
+    next: str | None = Field(description="give it as `after` for the next page; none on the last")
+
+
+class ListStarterPaths(Query[StarterPathPage]):
+    """Lists the networks that are forming, or those that were and are established."""
+
+    established: bool = Field(default=False, description="those that are established instead of those still forming")
+    limit: int = Field(default=50, ge=1, le=500)
+    after: Id | None = Field(default=None, description="`next` of the page before")

@@ -329,7 +329,23 @@ def test_an_outcome_is_immutable() -> None:
 
 def test_nothing_is_said_after_the_deadline_even_before_the_clock_has_closed_it() -> None:
     course = with_positions("consent", silent=1)
-    assert code(course.take(1, "block", at=DEADLINE)) == "deadline-passed"
+    refusal = course.take(1, "block", at=DEADLINE)
+    assert code(refusal) == "deadline-passed"
+    assert "15 September 2026 at 12:00:00 UTC" in refusal.sentence
+    assert refusal.data == {"deadline": DEADLINE.isoformat()}
+
+
+@pytest.mark.parametrize("closed_at", [NOON + timedelta(hours=3), DEADLINE])
+def test_whoever_speaks_too_late_is_told_when_it_closed_and_what_was_decided(closed_at: datetime) -> None:
+    course = with_positions("consent")
+    early = closed_at < DEADLINE
+    course.did(
+        proposal.close_early(course.now, closed_at) if early else proposal.close_at_deadline(course.now, closed_at)
+    )
+    refusal = course.take(0, "block", at=DEADLINE + timedelta(days=1))
+    assert code(refusal) == "proposal-not-open"
+    assert f"{closed_at:%d %B %Y at %H:%M:%S} UTC: Agreed: 1 of 1 network spoke" in refusal.sentence
+    assert refusal.data == {"state": "closed", "closed_at": closed_at.isoformat()}
 
 
 def test_it_closes_early_once_everyone_has_spoken_and_cuts_nobody_off() -> None:
@@ -449,6 +465,29 @@ def test_the_order_in_which_networks_speak_never_changes_an_outcome(
     random.shuffle(shuffled)
     in_turn = run(networks, [(n, position, 0) for n, position in said])
     assert verdict(run(networks, [(n, position, 0) for n, position in shuffled])) == verdict(in_turn)
+
+
+@given(statements(), st.data())
+def test_it_never_matters_which_network_says_what_nor_in_which_order_they_joined(
+    case: tuple[int, list[tuple[int, Position]]], data: st.DataObject
+) -> None:
+    count, said = case
+    swapped = data.draw(st.permutations(range(count)))
+    joined = data.draw(st.permutations(range(count)))
+    plain = run({n: a_network(n) for n in range(count)}, [(n, position, 0) for n, position in said])
+    others = {n: a_network(n) for n in joined}
+    assert verdict(run(others, [(swapped[n], position, 0) for n, position in said])) == verdict(plain)
+
+
+@given(statements())
+def test_one_network_more_or_less_counts_as_much_as_any_other(case: tuple[int, list[tuple[int, Position]]]) -> None:
+    count, said = case
+    event = run({n: a_network(n) for n in range(count)}, [(n, position, 0) for n, position in said])
+    assert event.asked == count
+    assert event.spoke == sum(event.counts.values()) == len(event.stances) == len(dict(said))
+    assert {stance.network: stance.position for stance in event.stances} == {
+        an_id(1000 + n): position for n, position in dict(said).items()
+    }
 
 
 @given(statements())

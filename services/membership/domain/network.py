@@ -125,6 +125,7 @@ def register(
             umbrella=command.umbrella,
             steering_group=group_id if command.umbrella else None,
             steward=principal,
+            forming=command.forming,
         )
     ]
 

@@ -194,6 +194,7 @@ def offer(
     new_id: str,
     is_member: bool,
     offers_already: bool,
+    forming: bool = False,
 ) -> list[Event] | Refusal:
     """Offers experience. A mentor will hear who is in difficulty: some umbrella must have admitted their network."""
     if represents(network, principal) is None:
@@ -206,6 +207,13 @@ def offer(
         return Refusal(
             code="not-a-member",
             sentence=f"{network.name} is a member of no umbrella network; peers are helped by members alone.",
+            field="network",
+        )
+    if forming:
+        return Refusal(
+            code="still-forming",
+            sentence=f"{network.name} is still forming; experience is offered by established networks. Its steward "
+            "says that it is one with declare-network-established.",
             field="network",
         )
     if offers_already:

@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from fractions import Fraction
 from math import ceil
+from typing import Final, Literal, NamedTuple
 
 from pydantic import BaseModel
 
@@ -18,6 +19,10 @@ from services.membership.domain.network import Network, represents
 from services.membership.domain.steering_group import SteeringGroup, may_steer
 from shared.contracts.membership import (
     AmendProposal,
+    CloseProposal,
+    ContributeToProposal,
+    ContributionMade,
+    ContributionWithdrawn,
     Decision,
     DraftProposal,
     OpenProposal,
@@ -33,9 +38,10 @@ from shared.contracts.membership import (
     Share,
     Stance,
     TakePosition,
+    WithdrawContribution,
     WithdrawProposal,
 )
-from shared.contracts.message import Event
+from shared.contracts.message import Command, Event
 from shared.refusal import Refusal
 
 NEEDS_NO_REASON: Position = "consent"
@@ -49,6 +55,42 @@ MIN_TIME_AFTER_AMENDMENT = timedelta(days=7)
 
 A choice of ours: long enough for a network that meets once a week.
 """
+
+
+class Transition(NamedTuple):
+    """What may happen to a proposal: in the state ``before``, ``by`` a command or its deadline; then it is ``after``.
+
+    ``before`` is nothing for one that does not exist yet.
+    """
+
+    before: ProposalState | None
+    by: type[Command] | Literal["deadline"]
+    event: type[Event]
+    after: ProposalState
+
+
+TRANSITIONS: Final = (
+    Transition(None, DraftProposal, ProposalDrafted, "draft"),
+    Transition("draft", ContributeToProposal, ContributionMade, "draft"),
+    Transition("draft", WithdrawContribution, ContributionWithdrawn, "draft"),
+    Transition("draft", AmendProposal, ProposalAmended, "draft"),
+    Transition("draft", OpenProposal, ProposalOpened, "open"),
+    Transition("draft", WithdrawProposal, ProposalWithdrawn, "withdrawn"),
+    Transition("open", TakePosition, PositionTaken, "open"),
+    Transition("open", ContributeToProposal, ContributionMade, "open"),
+    Transition("open", WithdrawContribution, ContributionWithdrawn, "open"),
+    Transition("open", AmendProposal, ProposalAmended, "open"),
+    Transition("open", CloseProposal, ProposalDecided, "closed"),
+    Transition("open", "deadline", ProposalDecided, "closed"),
+    Transition("open", WithdrawProposal, ProposalWithdrawn, "withdrawn"),
+    # A network may take its own words back for good; nothing of the proposal changes by it.
+    Transition("closed", WithdrawContribution, ContributionWithdrawn, "closed"),
+    Transition("withdrawn", WithdrawContribution, ContributionWithdrawn, "withdrawn"),
+)
+"""Everything that can happen to a proposal. The rules below go by it, and the diagram in the README is made from it."""
+STATE_AFTER: Final[Mapping[tuple[ProposalState | None, type[Event]], ProposalState]] = {
+    (each.before, each.event): each.after for each in TRANSITIONS
+}
 
 
 class Voice(BaseModel, frozen=True):
@@ -143,10 +185,10 @@ def open_(
     """Asks every network of the electorate, which is who is a member at this moment."""
     if umbrella.umbrella is None:
         return not_an_umbrella(umbrella, "umbrella")
-    if proposal.state != "draft":
-        return _in_the_wrong_state(proposal, "opened", "draft")
+    if refusal := not_now(proposal, ProposalOpened, "opened", at):
+        return refusal
     if command.deadline <= at:
-        return _deadline_passed(command.deadline, "deadline")
+        return _deadline_passed(command.deadline)
     if not electorate:
         return Refusal(
             code="nobody-to-ask",
@@ -173,7 +215,7 @@ def take_position(
     """Gives a network's one voice, or changes what it says. Saying the same again changes nothing."""
     voice = proposal.voices.get(network.id)
     person = represents(network, principal)
-    if refusal := _not_open(proposal, "spoken on", at) or _no_voice(voice, network, principal, person):
+    if refusal := not_now(proposal, PositionTaken, "spoken on", at) or _no_voice(voice, network, principal, person):
         return refusal
     if command.reason is None and command.position != NEEDS_NO_REASON:
         return Refusal(
@@ -232,7 +274,7 @@ def amend(proposal: Proposal, command: AmendProposal, at: datetime) -> list[Even
     So it closes no sooner than ``MIN_TIME_AFTER_AMENDMENT`` from now, or else a block could be amended away unseen.
     """
     title = command.title or proposal.title
-    if proposal.state != "draft" and (refusal := _not_open(proposal, "amended", at)):
+    if refusal := not_now(proposal, ProposalAmended, "amended", at):
         return refusal
     if (title, command.text) == (proposal.title, proposal.text):
         return Refusal(
@@ -275,7 +317,7 @@ def _deadline_not_later(asked: datetime, earliest: datetime | None) -> Refusal:
 
 def close_early(proposal: Proposal, at: datetime) -> list[Event] | Refusal:
     """Closes before the deadline, where nobody is cut off: everyone has spoken, and no block is left unmet."""
-    if refusal := _not_open(proposal, "closed", at):
+    if refusal := not_now(proposal, ProposalDecided, "closed", at):
         return refusal
     silent = [network for network, voice in proposal.voices.items() if voice.stance is None]
     if silent:
@@ -305,7 +347,7 @@ def close_at_deadline(proposal: Proposal, at: datetime) -> list[Event]:
 
 def withdraw(proposal: Proposal, command: WithdrawProposal, at: datetime) -> list[Event] | Refusal:
     """Takes a draft or an open proposal back."""
-    if proposal.state != "draft" and (refusal := _not_open(proposal, "withdrawn", at)):
+    if refusal := not_now(proposal, ProposalWithdrawn, "withdrawn", at):
         return refusal
     return [
         ProposalWithdrawn(proposal=proposal.id, umbrella=proposal.umbrella, title=proposal.title, reason=command.reason)
@@ -354,77 +396,87 @@ def _decided(proposal: Proposal, at: datetime) -> ProposalDecided:
     )
 
 
-def _not_open(proposal: Proposal, what: str, at: datetime) -> Refusal | None:
-    if proposal.state != "open":
-        return _in_the_wrong_state(proposal, what, "open")
-    if proposal.deadline and at >= proposal.deadline:
-        return _deadline_passed(proposal.deadline, None)
+def not_now(proposal: Proposal, event: type[Event], what: str, at: datetime) -> Refusal | None:
+    """Refuses what cannot happen to a proposal in its state, and everything once its deadline has come.
+
+    ``what`` says in words what was asked to be done with it. Whoever comes too late is told when it closed.
+    """
+    if (proposal.state, event) not in STATE_AFTER:
+        needed = [state for state, possible in STATE_AFTER if possible is event and state]
+        return Refusal(
+            code=f"proposal-not-{needed[-1]}",
+            sentence=f"The proposal cannot be {what}, since {_how_it_ended(proposal)} "
+            f"It would have to be {' or '.join(needed)}.",
+            data={"state": proposal.state} | ({"closed_at": closed} if (closed := _closed_at(proposal)) else {}),
+        )
+    if proposal.state == "open" and proposal.deadline and at >= proposal.deadline:
+        return Refusal(
+            code="deadline-passed",
+            sentence=f"The proposal cannot be {what} any more: its deadline was {_moment(proposal.deadline)}, and it "
+            "closes as it stood then.",
+            data={"deadline": proposal.deadline.isoformat()},
+        )
     return None
 
 
-def _in_the_wrong_state(proposal: Proposal, what: str, needed: ProposalState) -> Refusal:
-    said = f"{proposal.state}: {proposal.decision.sentence}" if proposal.decision else f"{proposal.state}."
-    return Refusal(
-        code=f"proposal-not-{needed}",
-        sentence=f"The proposal cannot be {what}, since it is {said} It would have to be {needed}.",
-        data={"state": proposal.state},
-    )
+def _how_it_ended(proposal: Proposal) -> str:
+    if proposal.decision:
+        return f"it is closed since {_moment(proposal.decision.closed_at)}: {proposal.decision.sentence}"
+    return f"it is {proposal.state}."
 
 
-def _deadline_passed(deadline: datetime, field: str | None) -> Refusal:
+def _closed_at(proposal: Proposal) -> str | None:
+    return proposal.decision.closed_at.isoformat() if proposal.decision else None
+
+
+def _deadline_passed(deadline: datetime) -> Refusal:
     return Refusal(
         code="deadline-passed",
-        sentence=f"The deadline {deadline:%d %B %Y at %H:%M:%S} UTC has passed; it would have to lie ahead.",
-        field=field,
+        sentence=f"The deadline {_moment(deadline)} has passed; it would have to lie ahead.",
+        field="deadline",
         data={"deadline": deadline.isoformat()},
     )
+
+
+def _moment(at: datetime) -> str:
+    return f"{at:%d %B %Y at %H:%M:%S} UTC"
 
 
 # What happened -------------------------------------------------------------------------------------------------------
 
 
 def evolve(proposal: Proposal | None, event: Event) -> Proposal:
-    """Applies what happened to a proposal."""
-    match event, proposal:
-        case ProposalDrafted(), None:
-            return Proposal(
-                id=event.proposal, umbrella=event.umbrella, author=event.author, title=event.title, text=event.text
-            )
-        case ProposalOpened(), Proposal():
-            return _with(
-                proposal,
-                state="open",
-                opened_at=event.opened_at,
-                deadline=event.deadline,
-                quorum=event.quorum,
-                stand_aside_limit=event.stand_aside_limit,
-                voices={network: Voice() for network in event.electorate},
-            )
-        case PositionTaken(), Proposal():
+    """Applies what happened to a proposal. Which state it is in afterwards stands in ``TRANSITIONS``."""
+    state = STATE_AFTER.get((proposal.state if proposal else None, type(event)))
+    if state is None:
+        raise TypeError(f"{event.wire.type} does not happen to {proposal}")
+    if proposal is None:
+        fields = event.model_dump(include={"umbrella", "author", "title", "text"})
+        return Proposal(id=event.aggregate, state=state, **fields)
+    return proposal.model_copy(update={"state": state, **_changes(proposal, event)})
+
+
+def _changes(proposal: Proposal, event: Event) -> dict[str, object]:
+    """What an event changes of a proposal besides its state."""
+    match event:
+        case ProposalOpened():
+            fields = event.model_dump(include={"opened_at", "deadline", "quorum", "stand_aside_limit"})
+            return {**fields, "voices": {network: Voice() for network in event.electorate}}
+        case PositionTaken():
             before = proposal.voices[event.stance.network]
             voice = Voice(stance=event.stance, earlier=everything_said(before))
-            return _with(proposal, voices={**proposal.voices, event.stance.network: voice})
-        case ProposalAmended(), Proposal():
-            return _with(
-                proposal,
-                title=event.title,
-                text=event.text,
-                version=event.version,
-                deadline=event.deadline,
-                voices={network: Voice(earlier=everything_said(voice)) for network, voice in proposal.voices.items()},
-            )
-        case ProposalDecided(), Proposal():
-            fields = {name: getattr(event, name) for name in Decision.model_fields}
-            return _with(proposal, state="closed", decision=Decision(**fields))
-        case ProposalWithdrawn(), Proposal():
-            return _with(proposal, state="withdrawn", withdrawn_because=event.reason)
-    raise TypeError(f"{event.wire.type} does not happen to {proposal}")
+            return {"voices": {**proposal.voices, event.stance.network: voice}}
+        case ProposalAmended():
+            fields = event.model_dump(include={"title", "text", "version", "deadline"})
+            silent = {network: Voice(earlier=everything_said(voice)) for network, voice in proposal.voices.items()}
+            return {**fields, "voices": silent}
+        case ProposalDecided():
+            return {"decision": Decision(**{name: getattr(event, name) for name in Decision.model_fields})}
+        case ProposalWithdrawn():
+            return {"withdrawn_because": event.reason}
+    return {}  # what was said in the discussion lies beside the proposal
 
 
 def everything_said(voice: Voice) -> tuple[Stance, ...]:
     """What one network said on the proposal, oldest first."""
     return (*voice.earlier, voice.stance) if voice.stance else voice.earlier
-
-
-def _with(proposal: Proposal, **changes: object) -> Proposal:
-    return proposal.model_copy(update=changes)

@@ -2,12 +2,14 @@
 
 from services.membership.handlers import (
     concerns,
+    discussions,
     networks,
     organisation_changes,
     organisations,
     partners,
     peer_support,
     proposals,
+    starter_paths,
     statements,
     steering_groups,
 )
@@ -15,6 +17,7 @@ from services.membership.handlers.surface import on
 
 __all__ = [
     "concerns",
+    "discussions",
     "networks",
     "on",
     "organisation_changes",
@@ -22,6 +25,7 @@ __all__ = [
     "partners",
     "peer_support",
     "proposals",
+    "starter_paths",
     "statements",
     "steering_groups",
 ]

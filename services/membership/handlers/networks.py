@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 
 from services.membership import store
-from services.membership.domain import membership, network, steering_group
+from services.membership.domain import membership, network, starter_path, steering_group
 from services.membership.domain.membership import Membership
 from services.membership.domain.network import Network
 from services.membership.domain.steering_group import SteeringGroup
+from services.membership.handlers import starter_paths
 from services.membership.handlers.steering_groups import view
 from services.membership.handlers.surface import on
 from services.membership.store import MEMBERSHIPS, NETWORKS, ORGANISATIONS, STEERING_GROUPS
@@ -34,6 +35,9 @@ from shared.unit_of_work import Place, Reader, Work
 
 @on.command(RegisterNetwork)
 def register_network(command: RegisterNetwork, work: Work) -> Done | Refusal:
+    if refusal := starter_path.cannot_form(command):
+        return refusal
+    has = store.topics_asked(work, work.principal) if command.forming else []
     id_ = work.new_id()
     decision = network.register(
         command,
@@ -43,7 +47,8 @@ def register_network(command: RegisterNetwork, work: Work) -> Done | Refusal:
         organisation=work.load(ORGANISATIONS, command.organisation) if command.organisation else None,
         parent=work.load(NETWORKS, command.parent) if command.parent else None,
     )
-    return work.save(NETWORKS, id_, decision)
+    done = work.save(NETWORKS, id_, decision)
+    return starter_paths.begin(done, work, has=has) if command.forming and isinstance(done, Done) else done
 
 
 @on.command(AppointRepresentative, loads=lambda command: [(NETWORKS, command.network)])

@@ -3,6 +3,8 @@
 What an asker sends causes no event message itself, since such a message names its cause: timers make them.
 """
 
+from collections.abc import Sequence
+
 from services.membership import store
 from services.membership.domain import network, peer_support
 from services.membership.domain.peer_support import HelpRequest
@@ -58,6 +60,12 @@ def _keep(request: HelpRequest, work: Work) -> Done:
     return Done(id=request.id)
 
 
+def seek_peer(request: HelpRequest, work: Work) -> Done:
+    """Keeps a new request, and has a peer looked for."""
+    _match_soon(work)
+    return _keep(request, work)
+
+
 # ---- offering and asking -------------------------------------------------------------------------------------------
 
 
@@ -75,6 +83,7 @@ def offer_experience(command: OfferExperience, work: Work) -> Done | Refusal:
         new_id=id_,
         is_member=store.is_member_somewhere(work, found.id),
         offers_already=store.offer_of(work, work.principal) is not None,
+        forming=store.is_forming(work, found.id),
     )
     _match_soon(work)
     return work.save(OFFERS, id_, decision)
@@ -97,10 +106,7 @@ def ask_for_help(command: AskForHelp, work: Work) -> Done | Refusal:
     home = work.load(ORGANISATIONS, found.organisation) if found.organisation else None
     has = store.topics_asked(work, work.principal)
     request = peer_support.ask(found, home, command, work.principal, new_id=work.new_id(), has=has)
-    if isinstance(request, Refusal):
-        return request
-    _match_soon(work)
-    return _keep(request, work)
+    return request if isinstance(request, Refusal) else seek_peer(request, work)
 
 
 # ---- answering -----------------------------------------------------------------------------------------------------
@@ -199,21 +205,26 @@ def answer_due(timer: Timer, work: Work) -> None:
 # ---- questions -----------------------------------------------------------------------------------------------------
 
 
+def as_asked(requests: Sequence[HelpRequest], reader: Reader) -> tuple[HelpRequestView, ...]:
+    """Requests as their asker sees them."""
+    peers = store.networks_of_offers(reader, [request.offer for request in requests if request.offer])
+    return tuple(
+        HelpRequestView(
+            **request.model_dump(include={"id", "topic", "state", "offer", "why", "score"}),
+            peer_network=peers.get(request.offer or ""),
+            peer=request.mentor if request.state == "matched" else None,
+            answer_by=None if request.state == "ended" else request.answer_by,
+        )
+        for request in requests
+    )
+
+
 @on.query(ShowMyPeerSupport)
 def show_my_peer_support(_: ShowMyPeerSupport, reader: Reader) -> MyPeerSupport:
     offered, requests, asked = store.peer_support_of(reader, reader.principal)
-    peers = store.networks_of_offers(reader, [request.offer for request in requests if request.offer])
     return MyPeerSupport(
         offer=OfferView(**offered.model_dump(include=set(OfferView.model_fields))) if offered else None,
-        requests=tuple(
-            HelpRequestView(
-                **request.model_dump(include={"id", "topic", "state", "offer", "why", "score"}),
-                peer_network=peers.get(request.offer or ""),
-                peer=request.mentor if request.state == "matched" else None,
-                answer_by=None if request.state == "ended" else request.answer_by,
-            )
-            for request in requests
-        ),
+        requests=as_asked(requests, reader),
         asked_of_me=tuple(
             AskedOfMeView(
                 id=request.asked_as,

@@ -430,6 +430,21 @@ _TABLE = (
         tells=(Tell("members", "umbrella"), *_SECRETARIAT),
         concerns=("umbrella",),
     ),
+    Rule(
+        membership.ContributionMade,
+        "decisions",
+        "There are new contributions to the discussion of a proposal in {umbrella}.",
+        tells=(),  # a discussion disturbs nobody: whoever wants to hear of it subscribes, and hears once a day
+        concerns=("umbrella",),  # and not the network: who said something is to be read in the discussion alone
+        only_with="first_of_day",
+    ),
+    Rule(
+        membership.NetworkEstablished,
+        "membership",
+        "{network} was forming, and is established now.",
+        tells=(Tell("steward", "network"), Tell("representative", "network")),
+        concerns=("network",),
+    ),
 )
 RULES: Mapping[type[Event], Rule] = {rule.event: rule for rule in _TABLE}
 
