@@ -14,7 +14,7 @@ from math import ceil
 from pydantic import BaseModel
 
 from services.membership.domain.membership import not_an_umbrella
-from services.membership.domain.network import Network, represents
+from services.membership.domain.network import Network, speaks_for
 from services.membership.domain.steering_group import SteeringGroup, may_steer
 from shared.contracts.membership import (
     AmendProposal,
@@ -172,7 +172,7 @@ def take_position(
 ) -> list[Event] | Refusal:
     """Gives a network's one voice, or changes what it says. Saying the same again changes nothing."""
     voice = proposal.voices.get(network.id)
-    person = represents(network, principal)
+    person = speaks_for(network, principal)
     if refusal := _not_open(proposal, "spoken on", at) or _no_voice(voice, network, principal, person):
         return refusal
     if command.reason is None and command.position != NEEDS_NO_REASON:
@@ -215,7 +215,7 @@ def _no_voice(voice: Voice | None, network: Network, principal: str, person: str
     if person is None:
         return Refusal(
             code="not-a-representative",
-            sentence=f"{principal} cannot speak for {network.name}: its representatives may.",
+            sentence=f"{principal} cannot speak for {network.name}: its representatives and their deputies may.",
             field="network",
         )
     if len(voice.earlier) + 1 >= MAX_STANCES:

@@ -2,6 +2,8 @@
 
 from services.membership.handlers import (
     concerns,
+    deputies,
+    leavers,
     networks,
     organisation_changes,
     organisations,
@@ -15,6 +17,8 @@ from services.membership.handlers.surface import on
 
 __all__ = [
     "concerns",
+    "deputies",
+    "leavers",
     "networks",
     "on",
     "organisation_changes",
