@@ -646,7 +646,10 @@ def partner_page(reader: Reader, query: ListPartners) -> PartnerPage:
 
 
 def crowd(work: Work, umbrella: str) -> Crowd:
-    """Everybody who could raise a concern in an umbrella: the representatives of its member networks."""
+    """Who could raise a concern in an umbrella: the representatives of its member networks.
+
+    Their deputies could as well. They are left out, or else it took nobody but oneself to make a crowd by naming them.
+    """
     member, speaker = tables.memberships.c, tables.representatives.c
     networks: ColumnElement[Any] = func.count(member.network.distinct()).label("networks")
     representatives: ColumnElement[Any] = func.count(speaker.principal.distinct()).label("representatives")

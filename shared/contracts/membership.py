@@ -529,6 +529,12 @@ class DeputyWithdrawn(Event):
     principal: Principal
 
 
+class GiveUpStewardship(Command):
+    """Leaves a network without a steward, where nobody is there to hand it over to. Sent by its steward."""
+
+    network: Id
+
+
 class LinkPublisher(Command):
     """Lets a publisher, such as an HR system, say who left an organisation. The organisation has been asked before."""
 

@@ -6,7 +6,7 @@ from services.membership.domain import leaver, network
 from services.membership.domain.leaver import PublisherLink
 from services.membership.domain.network import Network, Representative
 from services.membership.domain.organisation import Organisation
-from shared.contracts.membership import LinkPublisher, UnlinkPublisher
+from shared.contracts.membership import AppointSteward, GiveUpStewardship, LinkPublisher, UnlinkPublisher
 from shared.contracts.message import Event
 from shared.refusal import Refusal
 
@@ -100,9 +100,26 @@ def test_a_steward_is_known_by_the_principal_of_their_seat_too() -> None:
     assert names_of(leave(an_id(60), umbrella, {"lena"})) == ["stewardship-ended"]
 
 
-def test_no_event_of_somebody_leaving_says_that_they_left() -> None:
-    stood_down = network.end_representative(LEEDS, ANNE)
-    assert leave(ANNE)[: len(stood_down)] == stood_down
+def give_up(state: Network, by: str) -> list[Event] | Refusal:
+    return network.give_up(state, GiveUpStewardship(network=NETWORK), by)
+
+
+def test_the_events_of_leaving_are_those_of_standing_down() -> None:
+    given_up = give_up(LEEDS, "anne")
+    assert not isinstance(given_up, Refusal)
+    assert leave(ANNE) == [*network.end_representative(LEEDS, ANNE), *given_up]
+
+
+def test_a_steward_gives_up_and_an_operator_may_appoint_the_same_one_again() -> None:
+    assert code(give_up(LEEDS, "ben")) == "not-the-steward"
+    given_up = give_up(LEEDS, "anne")
+    assert not isinstance(given_up, Refusal)
+    alone = after(given_up)
+    assert code(give_up(alone, "anne")) == "not-the-steward"
+    again = network.hand_over(alone, AppointSteward(network=NETWORK, principal="anne", person=ANNE), "operator")
+    assert not isinstance(again, Refusal)
+    state = after(again, alone)
+    assert (network.is_steward(state, "anne"), state.steward_person) == (True, ANNE)
 
 
 def test_a_publisher_is_linked_with_one_organisation_and_may_be_with_another_once_it_is_unlinked() -> None:

@@ -202,7 +202,7 @@ def test_a_seat_of_the_secretariat_outlasts_every_network(service: Service) -> N
 
 
 def test_nobody_who_is_called_a_representative_with_other_credentials_is_tied_to_that_network(service: Service) -> None:
-    """Else whoever registers a network could name the lead of an open umbrella there, leave, and so unseat them."""
+    """Or else a network could take somebody's seat with it whom it names without being able to speak with them."""
     umbrella, lena = service.umbrella(open=True), new_id()
     home = service.organisation("leeds-city-council", "council")
     trap = service.do(RegisterNetwork(name="Trap", reach="local", organisation=home), "mallory")

@@ -110,7 +110,8 @@ def raise_(
     if not speaks:
         return Refusal(
             code="not-a-member",
-            sentence=f"You cannot raise a concern in {umbrella.name}: representatives of its member networks may.",
+            sentence=f"You cannot raise a concern in {umbrella.name}: representatives of its member networks and their "
+            "deputies may.",
             field="umbrella",
         )
     if command.anonymous and min(crowd) < MIN_CROWD:

@@ -12,6 +12,7 @@ from shared.contracts.membership import (
     ConfirmNetworkHome,
     DeputyNamed,
     DeputyWithdrawn,
+    GiveUpStewardship,
     HandOverStewardship,
     NetworkCarriedOver,
     NetworkHomeConfirmed,
@@ -267,6 +268,18 @@ def hand_over(
             network=network.id, steward=command.principal, before=network.steward, person=command.person
         )
     ]
+
+
+def give_up(network: Network | None, command: GiveUpStewardship, principal: str) -> list[Event] | Refusal:
+    """The steward stands down, and names nobody to follow."""
+    if network is None:
+        return unknown(command.network)
+    if not is_steward(network, principal):
+        return Refusal(
+            code="not-the-steward",
+            sentence=f"{principal} cannot give up the stewardship of {network.name}: its steward does.",
+        )
+    return [StewardshipEnded(network=network.id, before=network.steward)]
 
 
 def confirm_home(

@@ -128,8 +128,8 @@ def draft(
     if not may_draft:
         return Refusal(
             code="not-a-member",
-            sentence=f"{principal} cannot make a proposal to {umbrella.name}: representatives of its member networks, "
-            "its steering group and its steward may.",
+            sentence=f"{principal} cannot make a proposal to {umbrella.name}: representatives of its member networks "
+            "and their deputies, its steering group and its steward may.",
             field="umbrella",
         )
     return [

@@ -18,6 +18,7 @@ from shared.contracts.membership import (
     AppointSteward,
     ConfirmNetworkHome,
     DeclineMemberNetwork,
+    GiveUpStewardship,
     HandOverStewardship,
     ListNetworks,
     NetworkPage,
@@ -68,6 +69,12 @@ def stand_down_representative(command: StandDownRepresentative, work: Work) -> D
 def hand_over_stewardship(command: HandOverStewardship | AppointSteward, work: Work) -> Done | Refusal:
     state = work.load(NETWORKS, command.network)
     return work.save(NETWORKS, command.network, network.hand_over(state, command, work.principal))
+
+
+@on.command(GiveUpStewardship, loads=lambda command: [(NETWORKS, command.network)])
+def give_up_stewardship(command: GiveUpStewardship, work: Work) -> Done | Refusal:
+    state = work.load(NETWORKS, command.network)
+    return work.save(NETWORKS, command.network, network.give_up(state, command, work.principal))
 
 
 @on.command(ConfirmNetworkHome, loads=lambda command: [(NETWORKS, command.network)])
