@@ -34,7 +34,7 @@ from shared.contracts.membership import (
     WithdrawDeputy,
     WithdrawMemberNetwork,
 )
-from shared.contracts.message import subject_of
+from shared.contracts.message import Command, subject_of
 from shared.contracts.platform import InboundRefused
 from shared.database import reading, writing
 from shared.migration import upgrade
@@ -191,6 +191,30 @@ def test_a_seat_falls_vacant_when_its_network_lapses_and_also_if_its_holder_stoo
     done = service.send(StandDownRepresentative(network=leeds, person=ben), "ben")["done"]
     assert done["events"] == ["representative-stood-down", "member-network-lapsed", "steering-member-stood-down"]
     assert seats(service, umbrella) == [(None, None), (None, "network-left")]
+
+
+def test_nobody_is_seated_for_a_network_that_lapses_at_the_same_moment(service: Service) -> None:
+    umbrella = service.umbrella()
+    networks = service.members(umbrella, *(f"town-{number}" for number in range(8)))
+    at_once: list[tuple[Command, str]] = []
+    for name, network in networks.items():
+        person = person_of(service, network)
+        taken = {"person": person, "principal": name, "role": "work-stream-lead", "fte": 0.5}
+        stream = service.do(OpenWorkStream(network=umbrella, name=name))
+        at_once += [
+            (AppointSteeringMember(network=umbrella, work_stream=stream, **taken), "sam"),
+            (StandDownRepresentative(network=network, person=person), name),
+        ]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda one: service.do(*one), at_once))
+    view = shown(service, umbrella)
+    assert (view.members, view.steering_group is None) == ((), False)
+    # Whoever was seated first went with the network; whoever was seated afterwards spoke for none any more.
+    assert [seat.networks for seat in view.steering_group.seats if seat.person] == [  # type: ignore[union-attr]
+        ()
+        for seat in view.steering_group.seats
+        if seat.person  # type: ignore[union-attr]
+    ]
 
 
 def test_a_seat_of_the_secretariat_outlasts_every_network(service: Service) -> None:
