@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, Row, Select, Text, and_, case, cast, func,
 from services.membership import tables
 from services.membership.domain import (
     concern,
+    leaver,
     membership,
     network,
     organisation,
@@ -21,6 +22,7 @@ from services.membership.domain import (
 )
 from services.membership.domain.concern import Concern, Crowd, WithdrawalKey
 from services.membership.domain.discussion import Contribution
+from services.membership.domain.leaver import PublisherLink
 from services.membership.domain.membership import PRESENT, Membership
 from services.membership.domain.network import Network
 from services.membership.domain.organisation import Organisation
@@ -46,6 +48,7 @@ from shared.contracts.membership import (
     ListOrganisations,
     ListPartners,
     ListProposals,
+    ListPublisherLinks,
     ListRecommendations,
     ListSignatures,
     ListStarterPaths,
@@ -66,6 +69,8 @@ from shared.contracts.membership import (
     PeerTopic,
     ProposalPage,
     ProposalSummary,
+    PublisherLinkPage,
+    PublisherLinkView,
     RecommendationLine,
     RecommendationPage,
     SignaturePage,
@@ -108,6 +113,7 @@ WITHDRAWAL_KEYS = Aggregate(WithdrawalKey, tables.withdrawal_keys)
 # Without events of its own: what is told of a contribution happens to its proposal, and holds none of its words.
 CONTRIBUTIONS = Aggregate(Contribution, tables.contributions)
 STARTER_PATHS = Aggregate(StarterPath, tables.starter_paths, starter_path.evolve)
+PUBLISHER_LINKS = Aggregate(PublisherLink, tables.publisher_links, leaver.evolve)
 
 
 # ---- what decisions need -------------------------------------------------------------------------------------------
@@ -170,14 +176,57 @@ def electorate(work: Work, umbrella: str) -> list[str]:
 
 
 def speaks_in(work: Work, umbrella: str, principal: str) -> bool:
-    """Whether a principal represents a member network of an umbrella."""
+    """Whether a principal speaks for a member network of an umbrella, as a representative or a deputy."""
     member, speaker = tables.memberships.c, tables.representatives.c
+    speaks = or_(speaker.principal == principal, speaker.deputy_principal == principal)
     statement = (
         select(member.id)
         .join_from(tables.memberships, tables.representatives, speaker.owner == member.network)
-        .where(member.umbrella == umbrella, member.state == "admitted", speaker.principal == principal)
+        .where(member.umbrella == umbrella, member.state == "admitted", speaks)
     )
     return bool(work.select(statement.limit(1)))
+
+
+def spoken_for_by(work: Work, umbrella: str, person: str, principal: str) -> list[str]:
+    """The member networks of an umbrella that a person speaks for with these credentials."""
+    member, speaker = tables.memberships.c, tables.representatives.c
+    speaks = or_(
+        and_(speaker.key == person, speaker.principal == principal),
+        and_(speaker.deputy == person, speaker.deputy_principal == principal),
+    )
+    statement = (
+        select(member.network)
+        .join_from(tables.memberships, tables.representatives, speaker.owner == member.network)
+        .where(member.umbrella == umbrella, member.state == "admitted", speaks)
+    )
+    return [row.network for row in work.select(statement.order_by(member.network))]
+
+
+def umbrellas_seating(work: Work, person: str) -> list[str]:
+    """The umbrella networks in whose steering group a person sits."""
+    group, seat = tables.steering_groups.c, tables.seats.c
+    statement = select(group.network).join_from(tables.seats, tables.steering_groups, seat.owner == group.id)
+    return [row.network for row in work.select(statement.where(seat.person == person).distinct())]
+
+
+def link_of(work: Work, publisher: str) -> PublisherLink | None:
+    """Which organisation a publisher speaks for, or once did."""
+    c = tables.publisher_links.c
+    found = work.select(select(c.id).where(c.publisher == publisher))
+    return work.load(PUBLISHER_LINKS, found[0].id) if found else None
+
+
+def publisher_link_page(reader: Reader, query: ListPublisherLinks) -> PublisherLinkPage:
+    """Which publishers speak for which organisations."""
+    c, organisations = tables.publisher_links.c, tables.organisations.c
+    statement = select(c.publisher, c.organisation, organisations.name).join_from(
+        tables.publisher_links, tables.organisations, organisations.id == c.organisation
+    )
+    if query.organisation is not None:
+        statement = statement.where(c.organisation == query.organisation)
+    rows, total, more = _page(reader, statement, c.publisher, query.after, query.limit)
+    links = tuple(PublisherLinkView.model_validate(row._mapping) for row in rows)
+    return PublisherLinkPage(links=links, total=total, next=links[-1].publisher if more else None)
 
 
 def at_home_in(work: Work, organisations: Collection[str]) -> dict[str, Network]:
@@ -306,6 +355,8 @@ def network_page(reader: Reader, query: ListNetworks) -> NetworkPage:
             statement = statement.where(column == wanted)
     if query.umbrellas is not None:
         statement = statement.where(c.steering_group.is_not(None) if query.umbrellas else c.steering_group.is_(None))
+    if query.without_steward:
+        statement = statement.where(c.steward_left)
     if query.organisation_type is not None:
         home = tables.organisations.c
         statement = statement.where(c.organisation.in_(select(home.id).where(home.type == query.organisation_type)))
@@ -322,6 +373,7 @@ def network_page(reader: Reader, query: ListNetworks) -> NetworkPage:
             parent=row.parent,
             umbrella=row.steering_group is not None,
             representatives=row.representatives,
+            without_steward=row.steward_left,
         )
         for row in rows
     )
@@ -609,7 +661,10 @@ def partner_page(reader: Reader, query: ListPartners) -> PartnerPage:
 
 
 def crowd(work: Work, umbrella: str) -> Crowd:
-    """Everybody who could raise a concern in an umbrella: the representatives of its member networks."""
+    """Who could raise a concern in an umbrella: the representatives of its member networks.
+
+    Their deputies could as well. They are left out, or else it took nobody but oneself to make a crowd by naming them.
+    """
     member, speaker = tables.memberships.c, tables.representatives.c
     networks: ColumnElement[Any] = func.count(member.network.distinct()).label("networks")
     representatives: ColumnElement[Any] = func.count(speaker.principal.distinct()).label("representatives")

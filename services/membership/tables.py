@@ -88,6 +88,8 @@ networks = _aggregate(
     Column("umbrella", Document),
     Column("steering_group", Key, unique=True),
     Column("steward", Key, nullable=False),
+    Column("steward_left", Boolean, nullable=False, server_default=false()),
+    Column("steward_person", Key),
     Column("home_confirmed", Boolean, nullable=False, server_default=false()),
     _one_of("reach", Reach),
     CheckConstraint("organisation IS NOT NULL OR parent IS NOT NULL", name="has_a_home"),
@@ -98,7 +100,18 @@ representatives = _part(
     networks,
     Column("principal", Key, nullable=False, index=True),
     Column("office", Document),
+    Column("deputy", Key),
+    Column("deputy_principal", Key, index=True),
     UniqueConstraint("owner", "principal", name="credentials_of_their_own"),
+    UniqueConstraint("owner", "deputy", name="deputy_of_one"),
+    UniqueConstraint("owner", "deputy_principal", name="deputy_with_credentials_of_their_own"),
+    CheckConstraint("(deputy IS NULL) = (deputy_principal IS NULL)", name="deputy_with_credentials"),
+)
+# Which organisation a publisher may say of that somebody left it: one, and none once it was unlinked.
+publisher_links = _aggregate(
+    "publisher_links",
+    Column("publisher", Key, nullable=False, unique=True),
+    Column("organisation", Key, ForeignKey("organisations.id"), index=True),
 )
 
 memberships = _aggregate(
@@ -115,6 +128,7 @@ steering_groups = _aggregate(
     "steering_groups",
     Column("network", Key, ForeignKey("networks.id"), nullable=False, unique=True),
     Column("total_hundredths", Integer, nullable=False),
+    Column("lead_vacated", Key),
     CheckConstraint(f"total_hundredths BETWEEN 0 AND {MAX_FTE * HUNDREDTHS}", name="six_fte"),
 )
 seats = _part(
@@ -126,12 +140,18 @@ seats = _part(
     Column("principal", Key, nullable=False),
     Column("hundredths", Integer, nullable=False),
     Column("until", Moment),
+    Column("networks", Document, nullable=False, server_default="[]"),
     _one_of("role", SteeringRole),
     CheckConstraint(f"hundredths BETWEEN 1 AND {MAX_PERSON_FTE * HUNDREDTHS}", name="one_person"),
     UniqueConstraint("owner", "work_stream", name="one_lead_for_each_work_stream"),
 )
+Index("seats_of_person", seats.c.person)
 work_streams = _part(
-    "work_streams", steering_groups, Column("name", Key, nullable=False), Column("ongoing", Boolean, nullable=False)
+    "work_streams",
+    steering_groups,
+    Column("name", Key, nullable=False),
+    Column("ongoing", Boolean, nullable=False),
+    Column("vacated", Key),
 )
 
 proposals = _aggregate(

@@ -164,6 +164,9 @@ for only_told in (
 @on.event(membership.RepresentativeAppointed, loads=concerned)
 @on.event(membership.RepresentativeStoodDown, loads=concerned)
 @on.event(membership.StewardshipHandedOver, loads=concerned)
+@on.event(membership.StewardshipEnded, loads=concerned)
+@on.event(membership.DeputyNamed, loads=concerned)
+@on.event(membership.DeputyWithdrawn, loads=concerned)
 def network_changed(event: known.NetworkEvent, work: Work) -> None:
     tell(event, work)
     work.put(NETWORKS, event.network, known.network_after(work.load(NETWORKS, event.network), event))

@@ -49,6 +49,7 @@ Outcome = Literal["agreed", "blocked", "no-quorum", "no-consensus"]
 ProposalState = Literal["draft", "open", "closed", "withdrawn"]
 MembershipState = Literal["applied", "admitted", "declined", "withdrawn", "lapsed"]
 SteeringRole = Literal["lead", "work-stream-lead"]
+VacantBecause = Literal["stood-down", "work-stream-closed", "term-ended", "network-left"]
 
 CalledBy = Literal["name", "other-name", "former-name", "abbreviation", "key", "predecessor", "former-body", "initials"]
 OrganisationKey = Annotated[
@@ -311,6 +312,9 @@ class RegisterNetwork(Command):
         description="it is only coming about: it gets a starter path, and an experienced peer is looked for, who hears "
         "of it once its steward accepts them",
     )
+    person: Id | None = Field(
+        default=None, description="opaque id of whoever sends it; with it the stewardship ends when they leave"
+    )
 
 
 class NetworkRegistered(Event):
@@ -327,6 +331,7 @@ class NetworkRegistered(Event):
     steering_group: Id | None = Field(description="the id its steering group has; umbrella networks alone have one")
     steward: Principal
     forming: bool = Field(default=False, description="it is only coming about, and has a starter path")
+    steward_person: Id | None = Field(default=None, description="the steward's opaque id, where it was given")
 
 
 class HandOverStewardship(Command):
@@ -334,6 +339,7 @@ class HandOverStewardship(Command):
 
     network: Id
     principal: Principal = Field(description="the credentials of the new steward")
+    person: Id | None = Field(default=None, description="opaque id of the new steward")
 
 
 class AppointSteward(Command):
@@ -342,6 +348,7 @@ class AppointSteward(Command):
     roles: ClassVar[tuple[Role, ...]] = ("operator",)
     network: Id
     principal: Principal = Field(description="the credentials of the new steward")
+    person: Id | None = Field(default=None, description="opaque id of the new steward")
 
 
 class ConfirmNetworkHome(Command):
@@ -376,6 +383,7 @@ class StewardshipHandedOver(Event):
     network: Id
     steward: Principal = Field(description="who is its steward now")
     before: Principal = Field(description="who was its steward until now")
+    person: Id | None = Field(default=None, description="the new steward's opaque id, where it was given")
 
 
 class NetworkHomeConfirmed(Event):
@@ -487,6 +495,127 @@ class MemberNetworkLapsed(Event):
     network: Id
 
 
+# Deputies, and people who leave --------------------------------------------------------------------------------------
+
+
+class NameDeputy(Command):
+    """Names who may give the network's voice besides a representative: take positions, endorse, raise, comment.
+
+    Sent by the representative, who has one deputy at a time. A deputy appoints and names nobody.
+    """
+
+    network: Id
+    person: Id = Field(description="opaque id of the deputy")
+    principal: Principal = Field(description="the credentials the deputy will speak with")
+
+
+class WithdrawDeputy(Command):
+    """Ends a deputy's part. Sent by the representative who named them, the deputy or the network's steward."""
+
+    network: Id
+    person: Id = Field(description="opaque id of the deputy")
+
+
+class DeputyNamed(Event):
+    """A person may give a network's voice for as long as somebody represents it who named them."""
+
+    key = "network"
+    network: Id
+    representative: Id = Field(description="opaque id of the representative who named them")
+    person: Id
+    principal: Principal
+
+
+class DeputyWithdrawn(Event):
+    """A person is no deputy any more: withdrawn, gone with their representative, or a representative from now on."""
+
+    key = "network"
+    network: Id
+    representative: Id = Field(description="opaque id of the representative who had named them")
+    person: Id
+    principal: Principal
+
+
+class GiveUpStewardship(Command):
+    """Leaves a network without a steward, where nobody is there to hand it over to. Sent by its steward."""
+
+    network: Id
+
+
+class LinkPublisher(Command):
+    """Lets a publisher, such as an HR system, say who left an organisation. The organisation has been asked before."""
+
+    roles: ClassVar[tuple[Role, ...]] = ("operator",)
+    publisher: Principal
+    organisation: Id
+
+
+class UnlinkPublisher(Command):
+    """Ends that a publisher says who left its organisation."""
+
+    roles: ClassVar[tuple[Role, ...]] = ("operator",)
+    publisher: Principal
+
+
+class PersonLeft(Inbound):
+    """Somebody left the organisation that the publisher is linked with. It says whom, by an opaque id, and no more.
+
+    Whatever the person holds in the networks at home there ends. Nothing is answered, whether they are known or not.
+    """
+
+    person: Id = Field(description="opaque id of the person, as the networks know them")
+
+
+class PublisherLinked(Event):
+    """A publisher says from now on who left an organisation."""
+
+    key = "link"
+    link: Id
+    publisher: Principal
+    organisation: Id
+
+
+class PublisherUnlinked(Event):
+    """A publisher no longer says who left an organisation."""
+
+    key = "link"
+    link: Id
+    publisher: Principal
+    organisation: Id
+
+
+class StewardshipEnded(Event):
+    """A network has no steward: the last one stood down or left. An operator appoints the next."""
+
+    key = "network"
+    network: Id
+    before: Principal = Field(description="who was its steward until now")
+
+
+class PublisherLinkView(BaseModel, frozen=True):
+    """Who says of which organisation that somebody left it."""
+
+    publisher: Principal
+    organisation: Id
+    name: str = Field(description="of the organisation")
+
+
+class PublisherLinkPage(BaseModel, frozen=True):
+    """Links in the order of the publishers' names."""
+
+    links: tuple[PublisherLinkView, ...]
+    total: int
+    next: str | None = Field(description="give it as `after` for the next page; none on the last")
+
+
+class ListPublisherLinks(Query[PublisherLinkPage]):
+    """Lists which publishers say who left which organisations."""
+
+    organisation: Id | None = None
+    limit: int = Field(default=50, ge=1, le=500)
+    after: str | None = Field(default=None, max_length=63, description="`next` of the page before")
+
+
 # Steering groups ----------------------------------------------------------------------------------------------------
 
 
@@ -561,10 +690,13 @@ class SteeringMemberAppointed(Event):
     work_stream: Id | None
     fte: float
     until: Moment | None = Field(default=None, description="end of the term")
+    networks: tuple[Id, ...] = Field(
+        default=(), description="the member networks the person spoke for then; the seat ends with the last of them"
+    )
 
 
 class SteeringMemberStoodDown(Event):
-    """A seat in a steering group is free again."""
+    """A seat in a steering group is free again. ``stood-down`` is whoever stood down or left."""
 
     key = "group"
     group: Id
@@ -574,6 +706,9 @@ class SteeringMemberStoodDown(Event):
     role: SteeringRole
     work_stream: Id | None
     because: Literal["stood-down", "work-stream-closed", "term-ended"]
+    left_with: Id | None = Field(
+        default=None, description="the member network that left, where the seat ended because it did"
+    )
 
 
 # Proposals ----------------------------------------------------------------------------------------------------------
@@ -855,6 +990,7 @@ class NetworkSummary(BaseModel, frozen=True):
     parent: Id | None
     umbrella: bool
     representatives: int
+    without_steward: bool = False
 
 
 class NetworkPage(BaseModel, frozen=True):
@@ -872,6 +1008,7 @@ class ListNetworks(Query[NetworkPage]):
     organisation: Id | None = None
     reach: Reach | None = None
     umbrellas: bool | None = Field(default=None, description="only umbrella networks, or only others")
+    without_steward: bool = Field(default=False, description="only those whose steward is gone: an operator appoints")
     organisation_type: OrganisationType | None = Field(default=None, description="of its home organisation")
     nation: Nation | None = Field(default=None, description="where its office is")
     region: Region | None = Field(default=None, description="where its office is")
@@ -885,6 +1022,8 @@ class RepresentativeView(BaseModel, frozen=True):
     person: Id
     principal: Principal
     office: Office | None
+    deputy: Id | None = Field(default=None, description="opaque id of the deputy they named")
+    deputy_principal: Principal | None = None
 
 
 class MembershipView(BaseModel, frozen=True):
@@ -905,6 +1044,10 @@ class SeatView(BaseModel, frozen=True):
     principal: Principal | None
     fte: float
     until: Moment | None = Field(default=None, description="end of the term")
+    networks: tuple[Id, ...] = Field(default=(), description="the member networks it is held for, and ends with")
+    vacant_because: VacantBecause | None = Field(
+        default=None, description="of a vacant seat: how the last one in it went; none where nobody was"
+    )
 
 
 class SteeringGroupView(BaseModel, frozen=True):
@@ -925,7 +1068,7 @@ class NetworkView(BaseModel, frozen=True):
     organisation: Id | None
     parent: Id | None
     office: Office | None
-    steward: Principal
+    steward: Principal = Field(description="the last one, if it is without")
     umbrella: UmbrellaRules | None
     representatives: tuple[RepresentativeView, ...]
     members: tuple[MembershipView, ...] = Field(description="applied and admitted networks, if this is an umbrella")
@@ -934,6 +1077,7 @@ class NetworkView(BaseModel, frozen=True):
     home_confirmed: bool = Field(
         default=False, description="an operator confirmed that it speaks for its home organisation"
     )
+    without_steward: bool = Field(default=False, description="its steward is gone, and nobody has taken over")
 
 
 class ShowNetwork(Query[NetworkView]):

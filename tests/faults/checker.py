@@ -381,7 +381,7 @@ def copies_are_what_their_owners_have(facts: Facts) -> Iterator[str]:
         "NETWORKS",
         lambda one: (one.name, one.region, one.steward, _principals(one.representatives)),
         {
-            id_: (one.name, one.office and one.office.region, one.steward, _principals(one.representatives))
+            id_: (one.name, one.office and one.office.region, None if one.steward_left else one.steward, _speakers(one))
             for id_, one in networks.items()
         },
     )
@@ -422,6 +422,12 @@ def copies_are_what_their_owners_have(facts: Facts) -> Iterator[str]:
 
 def _principals(people: Mapping[str, Any]) -> dict[str, str]:
     return {key: who.principal for key, who in people.items()}
+
+
+def _speakers(network: Any) -> dict[str, str]:
+    """Who speaks for a network: its representatives and their deputies."""
+    deputies = {who.deputy: who.deputy_principal for who in network.representatives.values() if who.deputy}
+    return _principals(network.representatives) | deputies
 
 
 PREMISES: Mapping[type[Event], type[Event]] = {

@@ -295,3 +295,68 @@ def test_the_end_of_a_term_unseats_nobody_who_was_seated_anew_or_has_no_end() ->
 
 def test_a_term_that_is_past_is_refused() -> None:
     assert code(appoint(EMPTY, lead(0, 0.5).model_copy(update={"until": NOW}))) == "term-over-already"
+
+
+# ---- networks that leave, people who leave -------------------------------------------------------------------------
+
+LEEDS, YORK, HULL = an_id(301), an_id(302), an_id(303)
+
+
+def held_for(*networks: str) -> SteeringGroup:
+    """A lead who spoke for these networks when they were seated, and a second one who spoke for none."""
+    decision = steering_group.appoint(UMBRELLA, EMPTY, lead(0, 0.5), "sam", NOW, networks)
+    return seated(after(decision, EMPTY), lead(1, 0.5))
+
+
+def persons(group: SteeringGroup) -> set[str]:
+    return {seat.person for seat in group.seats.values()}
+
+
+def test_a_seat_ends_when_the_network_of_its_holder_leaves_and_says_with_which() -> None:
+    group = held_for(LEEDS)
+    [ended] = steering_group.end_with_networks(group, [LEEDS], [LEEDS, YORK])
+    assert isinstance(ended, SteeringMemberStoodDown)
+    assert (ended.person, ended.because, ended.left_with) == (person(0)["person"], "stood-down", LEEDS)
+    left = after([ended], group)
+    assert (persons(left), left.total_hundredths) == ({person(1)["person"]}, 50)
+
+
+def test_a_seat_of_somebody_who_spoke_for_two_networks_ends_with_the_last_of_them() -> None:
+    group = held_for(LEEDS, YORK)
+    assert steering_group.end_with_networks(group, [LEEDS], [LEEDS, YORK]) == []
+    for members in ([YORK], [LEEDS, YORK], []):
+        assert len(steering_group.end_with_networks(group, [LEEDS, YORK], members)) == 1
+    assert len(steering_group.end_with_networks(group, [YORK], [HULL])) == 1
+
+
+def test_a_seat_of_somebody_who_spoke_for_no_network_outlasts_every_network() -> None:
+    assert steering_group.end_with_networks(held_for(), [LEEDS, YORK], [LEEDS, YORK]) == []
+
+
+def test_a_vacancy_says_how_the_last_one_went_and_a_seat_nobody_held_says_nothing() -> None:
+    group = with_streams(2)
+    decision = steering_group.appoint(UMBRELLA, group, stream_lead(0, 0, 0.5), "sam", NOW, [LEEDS])
+    group = seated(after(decision, group), lead(1, 0.5))
+    group = after(steering_group.end_with_networks(group, [LEEDS], [LEEDS]), group)
+    command = StandDownSteeringMember(network=UMBRELLA.id, person=person(1)["person"], role="lead")
+    group = after(steering_group.stand_down(UMBRELLA, group, command, "sam"), group)
+    assert [(vacancy.name, vacancy.vacant_because) for vacancy in steering_group.vacancies(group)] == [
+        (None, "stood-down"),
+        ("Stream 0", "network-left"),
+        ("Stream 1", None),
+    ]
+
+
+def test_who_leaves_an_employer_loses_every_seat_of_its_own_umbrella_and_elsewhere_those_held_for_its_networks() -> (
+    None
+):
+    group, who = held_for(LEEDS), person(0)["person"]
+    members = [LEEDS, YORK]
+    assert steering_group.end_with_person(group, who, [YORK], members) == []
+    for homes in ([LEEDS], [UMBRELLA.id]):
+        [ended] = steering_group.end_with_person(group, who, homes, members)
+        assert isinstance(ended, SteeringMemberStoodDown)
+        assert (ended.because, ended.left_with) == ("stood-down", None)
+    assert steering_group.end_with_person(held_for(LEEDS, YORK), who, [LEEDS], members) == []
+    secretary = person(1)["person"]
+    assert steering_group.end_with_person(group, secretary, [LEEDS], members) == []

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 from pydantic import BaseModel
 
 from services.membership.domain.membership import Membership, not_an_umbrella
-from services.membership.domain.network import Network, represents
+from services.membership.domain.network import Network, speaks_for
 from services.membership.domain.steering_group import SteeringGroup, may_steer
 from shared.contracts.membership import (
     CloseConcern,
@@ -110,7 +110,8 @@ def raise_(
     if not speaks:
         return Refusal(
             code="not-a-member",
-            sentence=f"You cannot raise a concern in {umbrella.name}: representatives of its member networks may.",
+            sentence=f"You cannot raise a concern in {umbrella.name}: representatives of its member networks and their "
+            "deputies may.",
             field="umbrella",
         )
     if command.anonymous and min(crowd) < MIN_CROWD:
@@ -202,11 +203,11 @@ def endorsed_by(concern: Concern) -> tuple[str, ...]:
 
 
 def _not_speaking(network: Network, principal: str) -> Refusal | None:
-    if represents(network, principal) is not None:
+    if speaks_for(network, principal) is not None:
         return None
     return Refusal(
         code="not-a-representative",
-        sentence=f"{principal} cannot speak for {network.name}: its representatives may.",
+        sentence=f"{principal} cannot speak for {network.name}: its representatives and their deputies may.",
         field="network",
     )
 

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel
 
-from services.membership.domain.network import Network, acts_for, represents
+from services.membership.domain.network import Network, acts_for, speaks_for
 from services.membership.domain.proposal import Proposal, not_now
 from services.membership.domain.steering_group import SteeringGroup, may_steer
 from shared.contracts.membership import (
@@ -67,10 +67,10 @@ def contribute(
             "voice on the proposal.",
             field="network",
         )
-    if represents(network, principal) is None:
+    if speaks_for(network, principal) is None:
         return Refusal(
             code="not-a-representative",
-            sentence=f"{principal} cannot speak for {network.name}: its representatives may.",
+            sentence=f"{principal} cannot speak for {network.name}: its representatives and their deputies may.",
             field="network",
         )
     if said >= MAX_CONTRIBUTIONS:

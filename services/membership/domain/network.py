@@ -10,6 +10,9 @@ from shared.contracts.membership import (
     AppointRepresentative,
     AppointSteward,
     ConfirmNetworkHome,
+    DeputyNamed,
+    DeputyWithdrawn,
+    GiveUpStewardship,
     HandOverStewardship,
     NetworkCarriedOver,
     NetworkHomeConfirmed,
@@ -20,6 +23,7 @@ from shared.contracts.membership import (
     RepresentativeAppointed,
     RepresentativeStoodDown,
     StandDownRepresentative,
+    StewardshipEnded,
     StewardshipHandedOver,
     UmbrellaRules,
 )
@@ -31,16 +35,22 @@ REACHES: Final[tuple[Reach, ...]] = ("local", "regional", "national")
 
 
 class Representative(BaseModel, frozen=True):
-    """A person who speaks for a network. Neither grade nor job is kept: they must not matter."""
+    """A person who speaks for a network. Neither grade nor job is kept: they must not matter.
+
+    ``deputy`` is the person who may give the network's voice in their place, with ``deputy_principal``.
+    """
 
     principal: str
     office: Office | None
+    deputy: str | None = None
+    deputy_principal: str | None = None
 
 
 class Network(BaseModel, frozen=True):
     """One network. An umbrella has rules and a steering group; whoever registered a network is its steward.
 
     Anybody may register a network at any home, so ``home_confirmed``, an operator's word, is what lets it speak for it.
+    ``steward`` is the last one where ``steward_left``: ask ``is_steward``. ``steward_person`` is known if it was given.
     """
 
     id: str
@@ -52,6 +62,8 @@ class Network(BaseModel, frozen=True):
     umbrella: UmbrellaRules | None
     steering_group: str | None
     steward: str
+    steward_left: bool = False
+    steward_person: str | None = None
     home_confirmed: bool = False
     representatives: Mapping[str, Representative] = {}
 
@@ -61,9 +73,20 @@ def represents(network: Network, principal: str) -> str | None:
     return next((person for person, who in network.representatives.items() if who.principal == principal), None)
 
 
+def speaks_for(network: Network, principal: str) -> str | None:
+    """The id of the person who gives the network's voice with these credentials: a representative or a deputy."""
+    deputies = (who.deputy for who in network.representatives.values() if who.deputy_principal == principal)
+    return represents(network, principal) or next(deputies, None)
+
+
+def is_steward(network: Network, principal: str) -> bool:
+    """Whether a principal looks after a network."""
+    return principal == network.steward and not network.steward_left
+
+
 def acts_for(network: Network, principal: str) -> bool:
     """Whether a principal may act in the network's name: its steward or a representative."""
-    return principal == network.steward or represents(network, principal) is not None
+    return is_steward(network, principal) or represents(network, principal) is not None
 
 
 def register(
@@ -126,6 +149,7 @@ def register(
             steering_group=group_id if command.umbrella else None,
             steward=principal,
             forming=command.forming,
+            steward_person=command.person,
         )
     ]
 
@@ -158,21 +182,28 @@ def appoint_representative(
             sentence=f"The person {command.person} speaks for {network.name} already.",
             field="person",
         )
-    if represents(network, command.principal):
-        return Refusal(
-            code="credentials-taken",
-            sentence=f"{command.principal} speaks for {network.name} as another person already; "
-            "each person has credentials of their own.",
-            field="principal",
-        )
+    if speaks_for(network, command.principal) not in (None, command.person):
+        return credentials_taken(network, command.principal)
+    # A deputy who becomes a representative deputises for nobody any more.
     return [
+        *end_deputy(network, command.person),
         RepresentativeAppointed(
             network=network.id,
             person=command.person,
             principal=command.principal,
             office=command.office or network.office,
-        )
+        ),
     ]
+
+
+def credentials_taken(network: Network, principal: str) -> Refusal:
+    """Somebody else speaks for the network with these credentials."""
+    return Refusal(
+        code="credentials-taken",
+        sentence=f"{principal} speaks for {network.name} as another person already; "
+        "each person has credentials of their own.",
+        field="principal",
+    )
 
 
 def stand_down_representative(
@@ -188,13 +219,31 @@ def stand_down_representative(
             sentence=f"The person {command.person} does not speak for {network.name}, so cannot stand down.",
             field="person",
         )
-    if principal not in (representative.principal, network.steward):
+    if principal != representative.principal and not is_steward(network, principal):
         return Refusal(
             code="not-theirs-to-stand-down",
             sentence=f"{principal} cannot stand that person down: "
             f"only the person and the steward of {network.name} may.",
         )
-    return [RepresentativeStoodDown(network=network.id, person=command.person, principal=representative.principal)]
+    return end_representative(network, command.person)
+
+
+def end_representative(network: Network, person: str) -> list[Event]:
+    """A person, if they represent the network, no longer does; nor does anybody deputise for them."""
+    representative = network.representatives.get(person)
+    if representative is None:
+        return []
+    stood_down = RepresentativeStoodDown(network=network.id, person=person, principal=representative.principal)
+    return [*(end_deputy(network, representative.deputy) if representative.deputy else ()), stood_down]
+
+
+def end_deputy(network: Network, person: str) -> list[Event]:
+    """A person, if they are a deputy, no longer is."""
+    return [
+        DeputyWithdrawn(network=network.id, representative=of, person=person, principal=who.deputy_principal)
+        for of, who in network.representatives.items()
+        if who.deputy == person and who.deputy_principal is not None
+    ]
 
 
 def hand_over(
@@ -203,19 +252,35 @@ def hand_over(
     """Makes somebody else the steward: at the steward's word, or at an operator's where the steward is gone."""
     if network is None:
         return unknown(command.network)
-    if isinstance(command, HandOverStewardship) and principal != network.steward:
+    if isinstance(command, HandOverStewardship) and not is_steward(network, principal):
         return Refusal(
             code="not-the-steward",
             sentence=f"{principal} cannot hand over the stewardship of {network.name}: its steward does, "
             "or an operator with appoint-steward where the steward is gone.",
         )
-    if command.principal == network.steward:
+    if is_steward(network, command.principal):
         return Refusal(
             code="steward-already",
             sentence=f"{command.principal} is the steward of {network.name} already; name somebody else.",
             field="principal",
         )
-    return [StewardshipHandedOver(network=network.id, steward=command.principal, before=network.steward)]
+    return [
+        StewardshipHandedOver(
+            network=network.id, steward=command.principal, before=network.steward, person=command.person
+        )
+    ]
+
+
+def give_up(network: Network | None, command: GiveUpStewardship, principal: str) -> list[Event] | Refusal:
+    """The steward stands down, and names nobody to follow."""
+    if network is None:
+        return unknown(command.network)
+    if not is_steward(network, principal):
+        return Refusal(
+            code="not-the-steward",
+            sentence=f"{principal} cannot give up the stewardship of {network.name}: its steward does.",
+        )
+    return [StewardshipEnded(network=network.id, before=network.steward)]
 
 
 def confirm_home(
@@ -258,7 +323,7 @@ def unknown(network: str, field: str = "network") -> Refusal:
     )
 
 
-def evolve(network: Network | None, event: Event) -> Network:
+def evolve(network: Network | None, event: Event) -> Network:  # noqa: PLR0911  each return is one event
     """Applies what happened to a network."""
     match event, network:
         case NetworkRegistered(), None:
@@ -270,8 +335,15 @@ def evolve(network: Network | None, event: Event) -> Network:
         case RepresentativeStoodDown(), Network():
             remaining = {person: who for person, who in network.representatives.items() if person != event.person}
             return _with(network, remaining)
+        case DeputyNamed(), Network():
+            return _deputising(network, event.representative, event.person, event.principal)
+        case DeputyWithdrawn(), Network():
+            return _deputising(network, event.representative, None, None)
         case StewardshipHandedOver(), Network():
-            return network.model_copy(update={"steward": event.steward})
+            now = {"steward": event.steward, "steward_person": event.person, "steward_left": False}
+            return network.model_copy(update=now)
+        case StewardshipEnded(), Network():
+            return network.model_copy(update={"steward_left": True, "steward_person": None})
         case NetworkCarriedOver(), Network():
             return network.model_copy(update={"organisation": event.organisation, "home_confirmed": False})
         case NetworkHomeConfirmed(), Network():
@@ -281,3 +353,8 @@ def evolve(network: Network | None, event: Event) -> Network:
 
 def _with(network: Network, representatives: Mapping[str, Representative]) -> Network:
     return network.model_copy(update={"representatives": representatives})
+
+
+def _deputising(network: Network, of: str, deputy: str | None, principal: str | None) -> Network:
+    now = network.representatives[of].model_copy(update={"deputy": deputy, "deputy_principal": principal})
+    return _with(network, {**network.representatives, of: now})

@@ -15,7 +15,7 @@ from typing import Final, Literal, NamedTuple
 from pydantic import BaseModel
 
 from services.membership.domain.membership import not_an_umbrella
-from services.membership.domain.network import Network, represents
+from services.membership.domain.network import Network, speaks_for
 from services.membership.domain.steering_group import SteeringGroup, may_steer
 from shared.contracts.membership import (
     AmendProposal,
@@ -170,8 +170,8 @@ def draft(
     if not may_draft:
         return Refusal(
             code="not-a-member",
-            sentence=f"{principal} cannot make a proposal to {umbrella.name}: representatives of its member networks, "
-            "its steering group and its steward may.",
+            sentence=f"{principal} cannot make a proposal to {umbrella.name}: representatives of its member networks "
+            "and their deputies, its steering group and its steward may.",
             field="umbrella",
         )
     return [
@@ -214,7 +214,7 @@ def take_position(
 ) -> list[Event] | Refusal:
     """Gives a network's one voice, or changes what it says. Saying the same again changes nothing."""
     voice = proposal.voices.get(network.id)
-    person = represents(network, principal)
+    person = speaks_for(network, principal)
     if refusal := not_now(proposal, PositionTaken, "spoken on", at) or _no_voice(voice, network, principal, person):
         return refusal
     if command.reason is None and command.position != NEEDS_NO_REASON:
@@ -257,7 +257,7 @@ def _no_voice(voice: Voice | None, network: Network, principal: str, person: str
     if person is None:
         return Refusal(
             code="not-a-representative",
-            sentence=f"{principal} cannot speak for {network.name}: its representatives may.",
+            sentence=f"{principal} cannot speak for {network.name}: its representatives and their deputies may.",
             field="network",
         )
     if len(voice.earlier) + 1 >= MAX_STANCES:

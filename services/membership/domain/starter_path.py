@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel
 
-from services.membership.domain.network import Network
+from services.membership.domain.network import Network, is_steward
 from services.membership.domain.organisation import Organisation
 from services.membership.domain.peer_support import MAX_REQUESTS, HelpRequest, region_of
 from shared.contracts.membership import (
@@ -153,7 +153,7 @@ def _on_the_way(path: StarterPath | None, network: Network, principal: str) -> S
     """The path, if it is still open and theirs to record."""
     if path is None:
         return no_path(network)
-    if principal != network.steward:
+    if not is_steward(network, principal):
         return Refusal(
             code="not-the-steward",
             sentence=f"{principal} cannot say how far {network.name} is: its steward does.",

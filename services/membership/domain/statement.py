@@ -11,7 +11,7 @@ from typing import Final
 from pydantic import BaseModel
 
 from services.membership.domain.membership import not_an_umbrella
-from services.membership.domain.network import Network, represents
+from services.membership.domain.network import Network, represents, speaks_for
 from services.membership.domain.organisation import Organisation
 from services.membership.domain.proposal import Proposal
 from services.membership.domain.steering_group import SteeringGroup, may_steer
@@ -263,7 +263,7 @@ def comment(
     """Says what a network thinks, or changes what it said. Saying the same again changes nothing."""
     if refusal := _takes_no_comment(statement, network, at):
         return refusal
-    person = represents(network, principal)
+    person = speaks_for(network, principal)
     if person is None:
         return _not_a_representative(network, principal)
     before = statement.comments.get(network.id)

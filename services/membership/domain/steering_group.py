@@ -1,11 +1,11 @@
 """The steering group of an umbrella network: who leads, who leads which work stream, and how much time they give."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 
 from pydantic import BaseModel
 
-from services.membership.domain.network import Network
+from services.membership.domain.network import Network, is_steward
 from shared.contracts.membership import (
     AppointSteeringMember,
     CloseWorkStream,
@@ -14,6 +14,7 @@ from shared.contracts.membership import (
     SteeringMemberAppointed,
     SteeringMemberStoodDown,
     SteeringRole,
+    VacantBecause,
     WorkStreamClosed,
     WorkStreamOpened,
 )
@@ -32,7 +33,11 @@ HUNDREDTHS = 100
 
 
 class Seat(BaseModel, frozen=True):
-    """Who sits where, with how many hundredths of a full-time equivalent."""
+    """Who sits where, with how many hundredths of a full-time equivalent.
+
+    ``networks`` are the member networks the person spoke for when they were seated: the seat ends with the last of
+    them. Somebody who spoke for none, of the secretariat perhaps, keeps the seat whichever network leaves.
+    """
 
     role: SteeringRole
     work_stream: str | None
@@ -40,13 +45,18 @@ class Seat(BaseModel, frozen=True):
     principal: str
     hundredths: int
     until: datetime | None = None
+    networks: tuple[str, ...] = ()
 
 
 class WorkStream(BaseModel, frozen=True):
-    """Work that goes on until it is closed; each ongoing work stream has one lead."""
+    """Work that goes on until it is closed; each ongoing work stream has one lead.
+
+    ``vacated`` says how the last one who led it went.
+    """
 
     name: str
     ongoing: bool = True
+    vacated: VacantBecause | None = None
 
 
 class SteeringGroup(BaseModel, frozen=True):
@@ -55,16 +65,18 @@ class SteeringGroup(BaseModel, frozen=True):
     id: str
     network: str
     total_hundredths: int = 0
+    lead_vacated: VacantBecause | None = None
     seats: Mapping[str, Seat] = {}
     work_streams: Mapping[str, WorkStream] = {}
 
 
 class Vacancy(BaseModel, frozen=True):
-    """A seat that nobody holds; ``name`` is that of its work stream."""
+    """A seat that nobody holds; ``name`` is that of its work stream, ``vacant_because`` how the last one in it went."""
 
     role: SteeringRole
     work_stream: str | None = None
     name: str | None = None
+    vacant_because: VacantBecause | None = None
 
 
 def seat_key(role: SteeringRole, person: str, work_stream: str | None) -> str:
@@ -74,16 +86,16 @@ def seat_key(role: SteeringRole, person: str, work_stream: str | None) -> str:
 
 def may_steer(network: Network, group: SteeringGroup, principal: str) -> bool:
     """Whether a principal may act for an umbrella: its steward, or one who sits in its steering group."""
-    return principal == network.steward or any(seat.principal == principal for seat in group.seats.values())
+    return is_steward(network, principal) or any(seat.principal == principal for seat in group.seats.values())
 
 
 def vacancies(group: SteeringGroup) -> list[Vacancy]:
     """The lead, where nobody leads, and each ongoing work stream without a lead."""
     is_led = any(seat.role == "lead" for seat in group.seats.values())
     return [
-        *([] if is_led else [Vacancy(role="lead")]),
+        *([] if is_led else [Vacancy(role="lead", vacant_because=group.lead_vacated)]),
         *(
-            Vacancy(role="work-stream-lead", work_stream=id_, name=stream.name)
+            Vacancy(role="work-stream-lead", work_stream=id_, name=stream.name, vacant_because=stream.vacated)
             for id_, stream in group.work_streams.items()
             if stream.ongoing and seat_key("work-stream-lead", "", id_) not in group.seats
         ),
@@ -96,9 +108,17 @@ def free_fte(group: SteeringGroup) -> float:
 
 
 def appoint(
-    network: Network, group: SteeringGroup, command: AppointSteeringMember, principal: str, now: datetime
+    network: Network,
+    group: SteeringGroup,
+    command: AppointSteeringMember,
+    principal: str,
+    now: datetime,
+    networks: Collection[str] = (),
 ) -> list[Event] | Refusal:
-    """Seats a person as lead, or at the head of a work stream, for a term or until somebody ends it."""
+    """Seats a person as lead, or at the head of a work stream, for a term or until somebody ends it.
+
+    ``networks`` are the member networks the person speaks for, with the last of which the seat ends.
+    """
     no_seat = _no_seat_as_lead if command.role == "lead" else _no_seat_in_work_stream
     if refusal := _not_steering(network, group, principal) or no_seat(group, command):
         return refusal
@@ -128,6 +148,7 @@ def appoint(
             work_stream=command.work_stream,
             fte=hundredths / HUNDREDTHS,
             until=command.until,
+            networks=tuple(networks),
         )
     ]
 
@@ -242,6 +263,35 @@ def end_term(group: SteeringGroup, key: str, now: datetime) -> list[Event]:
     return [_stood_down(group, seat, "term-ended")]
 
 
+def end_with_networks(group: SteeringGroup, left: Collection[str], members: Collection[str]) -> list[Event]:
+    """Frees the seats that were held for networks which left the umbrella, and for none that is a member still.
+
+    ``members`` are those of the umbrella, before or after the others left.
+    """
+    return [
+        _stood_down(group, seat, "stood-down", next(network for network in seat.networks if network in left))
+        for seat in group.seats.values()
+        if _held_for_these_alone(seat, left, members)
+    ]
+
+
+def end_with_person(group: SteeringGroup, person: str, homes: Collection[str], members: Collection[str]) -> list[Event]:
+    """Frees the seats of somebody who left an employer; ``homes`` are the networks that are at home there.
+
+    In the steering group of one of those every seat; elsewhere those held for them and for no other member network.
+    """
+    return [
+        _stood_down(group, seat, "stood-down")
+        for seat in group.seats.values()
+        if seat.person == person and (group.network in homes or _held_for_these_alone(seat, homes, members))
+    ]
+
+
+def _held_for_these_alone(seat: Seat, networks: Collection[str], members: Collection[str]) -> bool:
+    held_for = set(seat.networks)
+    return bool(held_for & set(networks)) and not held_for & (set(members) - set(networks))
+
+
 def open_work_stream(
     network: Network, group: SteeringGroup, command: OpenWorkStream, principal: str, new_id: str
 ) -> list[Event] | Refusal:
@@ -276,13 +326,16 @@ def close_work_stream(
     return [_stood_down(group, seat, "work-stream-closed"), closed] if seat else [closed]
 
 
-def _stood_down(group: SteeringGroup, seat: Seat, because: str) -> SteeringMemberStoodDown:
+def _stood_down(
+    group: SteeringGroup, seat: Seat, because: str, left_with: str | None = None
+) -> SteeringMemberStoodDown:
     return SteeringMemberStoodDown.model_validate(
         {
             "group": group.id,
             "network": group.network,
             "because": because,
-            **seat.model_dump(exclude={"hundredths", "until"}),
+            "left_with": left_with,
+            **seat.model_dump(exclude={"hundredths", "until", "networks"}),
         }
     )
 
@@ -299,12 +352,18 @@ def evolve(group: SteeringGroup | None, event: Event) -> SteeringGroup:
                 principal=event.principal,
                 hundredths=round(event.fte * HUNDREDTHS),
                 until=event.until,
+                networks=event.networks,
             )
             key = seat_key(event.role, event.person, event.work_stream)
             return _seated(group, {**group.seats, key: seat})
         case SteeringMemberStoodDown() if group:
             gone = seat_key(event.role, event.person, event.work_stream)
-            return _seated(group, {key: seat for key, seat in group.seats.items() if key != gone})
+            group = _seated(group, {key: seat for key, seat in group.seats.items() if key != gone})
+            because: VacantBecause = "network-left" if event.left_with else event.because
+            if event.work_stream is None:
+                return group.model_copy(update={"lead_vacated": because})
+            stream = group.work_streams[event.work_stream].model_copy(update={"vacated": because})
+            return _streaming(group, event.work_stream, stream)
         case WorkStreamOpened():
             group = group or SteeringGroup(id=event.group, network=event.network)
             return _streaming(group, event.work_stream, WorkStream(name=event.name))

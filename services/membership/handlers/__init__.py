@@ -2,7 +2,9 @@
 
 from services.membership.handlers import (
     concerns,
+    deputies,
     discussions,
+    leavers,
     networks,
     organisation_changes,
     organisations,
@@ -17,7 +19,9 @@ from services.membership.handlers.surface import on
 
 __all__ = [
     "concerns",
+    "deputies",
     "discussions",
+    "leavers",
     "networks",
     "on",
     "organisation_changes",

@@ -7,7 +7,7 @@ from services.membership.domain import membership, network, starter_path, steeri
 from services.membership.domain.membership import Membership
 from services.membership.domain.network import Network
 from services.membership.domain.steering_group import SteeringGroup
-from services.membership.handlers import starter_paths
+from services.membership.handlers import leaving, starter_paths
 from services.membership.handlers.steering_groups import view
 from services.membership.handlers.surface import on
 from services.membership.store import MEMBERSHIPS, NETWORKS, ORGANISATIONS, STEERING_GROUPS
@@ -18,6 +18,7 @@ from shared.contracts.membership import (
     AppointSteward,
     ConfirmNetworkHome,
     DeclineMemberNetwork,
+    GiveUpStewardship,
     HandOverStewardship,
     ListNetworks,
     NetworkPage,
@@ -60,17 +61,11 @@ def appoint_representative(command: AppointRepresentative, work: Work) -> Done |
 @on.command(StandDownRepresentative, loads=lambda command: [(NETWORKS, command.network)])
 def stand_down_representative(command: StandDownRepresentative, work: Work) -> Done | Refusal:
     state = work.load(NETWORKS, command.network)
-    memberships = store.memberships_of(work, command.network)
-    done = work.save(NETWORKS, command.network, network.stand_down_representative(state, command, work.principal))
-    after = work.load(NETWORKS, command.network)
-    if isinstance(done, Refusal) or after is None:
-        return done
-    events = list(done.events)
-    for each in memberships:
-        lapsed = membership.lapse(each, after)
-        work.save(MEMBERSHIPS, each.id, lapsed)
-        events += [event.wire.name for event in lapsed]
-    return Done(id=done.id, events=tuple(events))
+    decision = network.stand_down_representative(state, command, work.principal)
+    if isinstance(decision, Refusal):
+        return decision
+    decided = leaving.with_what_follows(work, {command.network: decision})
+    return Done(id=command.network, events=leaving.save(work, decided))
 
 
 @on.command(HandOverStewardship, loads=lambda command: [(NETWORKS, command.network)])
@@ -78,6 +73,12 @@ def stand_down_representative(command: StandDownRepresentative, work: Work) -> D
 def hand_over_stewardship(command: HandOverStewardship | AppointSteward, work: Work) -> Done | Refusal:
     state = work.load(NETWORKS, command.network)
     return work.save(NETWORKS, command.network, network.hand_over(state, command, work.principal))
+
+
+@on.command(GiveUpStewardship, loads=lambda command: [(NETWORKS, command.network)])
+def give_up_stewardship(command: GiveUpStewardship, work: Work) -> Done | Refusal:
+    state = work.load(NETWORKS, command.network)
+    return work.save(NETWORKS, command.network, network.give_up(state, command, work.principal))
 
 
 @on.command(ConfirmNetworkHome, loads=lambda command: [(NETWORKS, command.network)])
@@ -153,7 +154,12 @@ def withdraw_member_network(command: WithdrawMemberNetwork, work: Work) -> Done 
     if isinstance(pair, Refusal):
         return pair
     decision = membership.withdraw(pair.umbrella, pair.network, pair.membership, work.principal)
-    return work.save(MEMBERSHIPS, pair.membership.id if pair.membership else "", decision)
+    if isinstance(decision, Refusal) or pair.membership is None:
+        return decision if isinstance(decision, Refusal) else Done()
+    members = store.electorate(work, pair.umbrella.id)
+    vacated = steering_group.end_with_networks(pair.group, [pair.network.id], members)
+    decided: leaving.Decided = [(MEMBERSHIPS, pair.membership.id, decision), (STEERING_GROUPS, pair.group.id, vacated)]
+    return Done(id=pair.membership.id, events=leaving.save(work, decided))
 
 
 # ---- questions -----------------------------------------------------------------------------------------------------
@@ -171,11 +177,11 @@ def show_network(query: ShowNetwork, reader: Reader) -> NetworkView | Refusal:
         return network.unknown(query.network)
     group = reader.load(STEERING_GROUPS, found.steering_group) if found.steering_group else None
     representatives = tuple(
-        RepresentativeView(person=person, principal=who.principal, office=who.office)
-        for person, who in found.representatives.items()
+        RepresentativeView(person=person, **dict(who)) for person, who in found.representatives.items()
     )
     return NetworkView(
-        **found.model_dump(exclude={"representatives", "steering_group"}),
+        **found.model_dump(exclude={"representatives", "steering_group", "steward_left", "steward_person"}),
+        without_steward=found.steward_left,
         representatives=representatives,
         members=store.members(reader, found.id),
         member_of=store.member_of(reader, found.id),

@@ -34,7 +34,8 @@ def appoint_steering_member(command: AppointSteeringMember, work: Work) -> Done 
     if isinstance(found, Refusal):
         return found
     umbrella, group = found
-    decision = steering_group.appoint(umbrella, group, command, work.principal, work.now)
+    networks = store.spoken_for_by(work, umbrella.id, command.person, command.principal)
+    decision = steering_group.appoint(umbrella, group, command, work.principal, work.now, networks)
     if command.until is not None:
         seat = seat_key(command.role, command.person, command.work_stream)
         work.set_timer(END_TERM, f"{group.id} {seat}", command.until, {"group": group.id, "seat": seat})

@@ -9,7 +9,7 @@ from shared.contracts.membership import Region
 
 
 class Representative(BaseModel, frozen=True):
-    """Who speaks for a network; kept under the id of the person."""
+    """Who speaks for a network, a deputy as well; kept under the id of the person."""
 
     principal: str
 
@@ -75,6 +75,9 @@ NetworkEvent = (
     | membership.RepresentativeAppointed
     | membership.RepresentativeStoodDown
     | membership.StewardshipHandedOver
+    | membership.StewardshipEnded
+    | membership.DeputyNamed
+    | membership.DeputyWithdrawn
 )
 
 
@@ -88,9 +91,11 @@ def network_after(network: Network | None, event: NetworkEvent) -> Network:
             return network.model_copy(update={"name": event.name, "region": region, "steward": event.steward})
         case membership.StewardshipHandedOver():
             return network.model_copy(update={"steward": event.steward})
-        case membership.RepresentativeAppointed():
+        case membership.StewardshipEnded():
+            return network.model_copy(update={"steward": None})
+        case membership.RepresentativeAppointed() | membership.DeputyNamed():
             representatives = {**representatives, event.person: Representative(principal=event.principal)}
-        case membership.RepresentativeStoodDown():
+        case membership.RepresentativeStoodDown() | membership.DeputyWithdrawn():
             representatives = {person: one for person, one in representatives.items() if person != event.person}
     return network.model_copy(update={"representatives": representatives})
 

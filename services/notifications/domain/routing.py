@@ -146,6 +146,35 @@ _TABLE = (
         concerns=("network",),
     ),
     Rule(
+        membership.StewardshipEnded,
+        "membership",
+        "{network} has no steward any more; an operator can appoint one.",
+        tells=(Tell("person", "before", "You were its steward."), Tell("representative", "network")),
+        concerns=("network",),
+    ),
+    Rule(
+        membership.DeputyNamed,
+        "membership",
+        "{network} has a new deputy, who speaks for it besides its representatives.",
+        tells=(
+            Tell("person", "principal", "You may speak for this network, as a deputy."),
+            Tell("representative", "network"),
+            Tell("steward", "network"),
+        ),
+        concerns=("network",),
+    ),
+    Rule(
+        membership.DeputyWithdrawn,
+        "membership",
+        "{network} has one deputy fewer.",
+        tells=(
+            Tell("person", "principal", "You no longer speak for this network as a deputy."),
+            Tell("representative", "network"),
+            Tell("steward", "network"),
+        ),
+        concerns=("network",),
+    ),
+    Rule(
         membership.MembershipAppliedFor,
         "membership",
         "{network} asks to become a member network of {umbrella}.",
