@@ -42,6 +42,7 @@ from shared.contracts.membership import (
     ListRecommendations,
     ListSignatures,
     ListStatements,
+    ListSteeringGroups,
     MembershipView,
     NetworkPage,
     NetworkSummary,
@@ -95,6 +96,9 @@ HELP_REQUESTS = Aggregate(HelpRequest, tables.help_requests)
 PARTNERS = Aggregate(Partner, tables.partners, partner.evolve, parts={"links": tables.partner_links})
 CONCERNS = Aggregate(Concern, tables.concerns, concern.evolve, parts={"endorsements": tables.endorsements})
 WITHDRAWAL_KEYS = Aggregate(WithdrawalKey, tables.withdrawal_keys)
+
+PAST = (ORGANISATIONS, NETWORKS, MEMBERSHIPS, STEERING_GROUPS, PROPOSALS, STATEMENTS, PARTNERS, CONCERNS)
+"""What may be asked of as it was. Who offered to be a mentor and no longer does is nobody's to look up."""
 
 
 # ---- what decisions need -------------------------------------------------------------------------------------------
@@ -340,6 +344,18 @@ def names_of(reader: Reader, networks: Collection[str]) -> dict[str, str]:
     """The names of networks by id."""
     c = tables.networks.c
     return {row.id: row.name for row in reader.select(select(c.id, c.name).where(c.id.in_(sorted(networks))))}
+
+
+def umbrella_page(reader: Reader, query: ListSteeringGroups) -> tuple[Collection[Network], int, bool]:
+    """Umbrella networks in the order they were registered, how many in all pages, and whether more follow."""
+    c, seat = tables.networks.c, tables.seats.c
+    statement = select(c.id).where(c.steering_group.is_not(None))
+    if query.network is not None:
+        statement = statement.where(c.id == query.network)
+    if query.ends_by is not None:
+        statement = statement.where(c.steering_group.in_(select(seat.owner).where(seat.until <= query.ends_by)))
+    rows, total, more = _page(reader, statement, c.id, query.after, query.limit)
+    return reader.load_all(NETWORKS, [row.id for row in rows]).values(), total, more
 
 
 def proposal_page(reader: Reader, query: ListProposals) -> ProposalPage:

@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, Field, StringConstraints, model_validator
 
-from shared.contracts.message import Command, Event, Id, Inbound, Line, Moment, Principal, Query, Role, Text
+from shared.contracts.message import AsOf, Command, Event, Id, Inbound, Line, Moment, Principal, Query, Role, Text
 
 OrganisationType = Literal[
     "ministerial-department",
@@ -762,6 +762,7 @@ class ListOrganisations(Query[OrganisationPage]):
     without_network: bool = Field(default=False, description="only open ones where no network is at home")
     limit: int = Field(default=50, ge=1, le=500)
     after: str | None = Field(default=None, max_length=200, description="`next` of the page before")
+    as_of: AsOf = None
 
 
 class OrganisationMatch(BaseModel, frozen=True):
@@ -870,6 +871,7 @@ class ListNetworks(Query[NetworkPage]):
     region: Region | None = Field(default=None, description="where its office is")
     limit: int = Field(default=50, ge=1, le=500)
     after: Id | None = Field(default=None, description="`next` of the page before")
+    as_of: AsOf = None
 
 
 class RepresentativeView(BaseModel, frozen=True):
@@ -935,6 +937,35 @@ class ShowNetwork(Query[NetworkView]):
     network: Id
 
 
+class SteeringGroupLine(BaseModel, frozen=True):
+    """The steering group of one umbrella network in a list.
+
+    Of the past: a seat whose holder has left it since shows its FTE and term, and no person.
+    """
+
+    network: Id = Field(description="the umbrella network")
+    name: str = Field(description="the umbrella network's name")
+    steering_group: SteeringGroupView
+
+
+class SteeringGroupPage(BaseModel, frozen=True):
+    """Steering groups in the order their networks were registered."""
+
+    steering_groups: tuple[SteeringGroupLine, ...]
+    total: int
+    next: str | None = Field(description="give it as `after` for the next page; none on the last")
+
+
+class ListSteeringGroups(Query[SteeringGroupPage]):
+    """Lists who holds which seat and until when, and which seats are vacant, an umbrella network after another."""
+
+    network: Id | None = Field(default=None, description="that of this umbrella network")
+    ends_by: Moment | None = Field(default=None, description="only groups in which a term ends by then")
+    limit: int = Field(default=50, ge=1, le=100)
+    after: Id | None = Field(default=None, description="`next` of the page before")
+    as_of: AsOf = None
+
+
 class ProposalSummary(BaseModel, frozen=True):
     """One proposal in a list."""
 
@@ -964,6 +995,7 @@ class ListProposals(Query[ProposalPage]):
     awaits: Id | None = Field(default=None, description="open ones on which this network has not said where it stands")
     limit: int = Field(default=50, ge=1, le=500)
     after: Id | None = Field(default=None, description="`next` of the page before")
+    as_of: AsOf = None
 
 
 class VoiceView(BaseModel, frozen=True):
@@ -1009,6 +1041,7 @@ class ShowProposal(Query[ProposalView]):
     """Shows one proposal with every network's position and, once decided, the outcome."""
 
     proposal: Id
+    as_of: AsOf = None
 
 
 class VoiceHistory(BaseModel, frozen=True):
@@ -1316,6 +1349,7 @@ class ListStatements(Query[StatementPage]):
     signed_by: Id | None = Field(default=None, description="issued ones that bear the signature of this organisation")
     limit: int = Field(default=50, ge=1, le=500)
     after: Id | None = Field(default=None, description="`next` of the page before")
+    as_of: AsOf = None
 
 
 class RecommendationView(Recommendation, frozen=True):
@@ -1403,6 +1437,7 @@ class ListSignatures(Query[SignaturePage]):
     with_withdrawn: bool = False
     limit: int = Field(default=50, ge=1, le=500)
     after: Id | None = Field(default=None, description="`next` of the page before")
+    as_of: AsOf = None
 
 
 class RecommendationLine(RecommendationView, frozen=True):
@@ -1430,6 +1465,7 @@ class ListRecommendations(Query[RecommendationPage]):
     late: bool = Field(default=False, description="only those that are due and neither done nor declined")
     limit: int = Field(default=50, ge=1, le=100)
     after: Id | None = Field(default=None, description="`next` of the page before")
+    as_of: AsOf = None
 
 
 # Peer support -------------------------------------------------------------------------------------------------------
@@ -1723,6 +1759,7 @@ class ListPartners(Query[PartnerPage]):
     with_ended: bool = False
     limit: int = Field(default=50, ge=1, le=500)
     after: Id | None = Field(default=None, description="`next` of the page before")
+    as_of: AsOf = None
 
 
 # Collective voice ---------------------------------------------------------------------------------------------------
@@ -1928,6 +1965,7 @@ class ListConcerns(Query[ConcernPage]):
     overdue: bool = Field(default=False, description="only those whose addressee owes a reply")
     limit: int = Field(default=50, ge=1, le=500)
     after: Id | None = Field(default=None, description="`next` of the page before")
+    as_of: AsOf = None
 
 
 class EndorsementView(BaseModel, frozen=True):

@@ -4,7 +4,7 @@ from services.membership import store
 from services.membership.domain import concern, network
 from services.membership.domain.concern import Concern, withdrawal_key
 from services.membership.handlers.surface import on
-from services.membership.store import CONCERNS, NETWORKS, WITHDRAWAL_KEYS
+from services.membership.store import CONCERNS, NETWORKS, PAST, WITHDRAWAL_KEYS
 from shared.contracts.membership import (
     CloseConcern,
     ConcernPage,
@@ -144,7 +144,7 @@ def chase_reply(timer: Timer, work: Work) -> None:
 # ---- questions -----------------------------------------------------------------------------------------------------
 
 
-@on.query(ListConcerns)
+@on.query(ListConcerns, as_of_from=PAST)
 def list_concerns(query: ListConcerns, reader: Reader) -> ConcernPage:
     return store.concern_page(reader, query)
 
