@@ -86,9 +86,10 @@ class RandomStory:
         self.draw.choice(self.chapters)()
         self.service.run()
 
-    def tell(self, chapters: int) -> None:
-        for _ in range(chapters):
-            self.go_on()
+    def tell(self, rounds: int) -> None:
+        """Of everything some happens, so many times."""
+        for chapter in self.chapters * rounds:
+            chapter()
 
     def one(self, of: str) -> str:
         return self.draw.choice(self.ids.get(of) or [NOBODY])

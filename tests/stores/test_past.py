@@ -113,10 +113,9 @@ def test_the_past_is_answered_as_it_was_answered_then(service: Service, seed: in
     for _ in range(CHAPTERS):
         story.go_on()
         now = clock.now()
-        said += [(query, now, ask(service, query, now)) for query in draw.sample(list(questions(story)), 4)]
+        said += [(query, now, ask(service, query, now)) for query in draw.sample(list(questions(story)), 3)]
     prune(service, before=said[len(said) // 2][1])
-    assert service.count(HISTORY) > 20
-    assert service.count(OUTBOX) > 20
+    assert min(service.count(HISTORY), service.count(OUTBOX)) > 5
     now = clock.now()
     for query, moment, answer in said:
         then = ask(service, query.model_copy(update={"as_of": moment}), now)
@@ -127,7 +126,7 @@ def test_the_past_is_answered_as_it_was_answered_then(service: Service, seed: in
 
 
 def test_a_story_put_together_is_the_state_that_is_kept(service: Service) -> None:
-    RandomStory(service, 7).tell(CHAPTERS)
+    RandomStory(service, 7).tell(8)
     with reading(service.engine) as connection:
         reader = Reader(connection, clock.now(), "sam")
         past = Past(reader, clock.now(), "membership", PAST)
