@@ -283,7 +283,7 @@ class UmbrellaRules(BaseModel, frozen=True, revalidate_instances="subclass-insta
     eligible: tuple[OrganisationType, ...] = Field(
         default=(), max_length=12, description="types of home organisation that may join; none named means every type"
     )
-    open: bool = Field(default=False, description="an eligible network is a member as soon as it applies")
+    open: bool = Field(default=False, description="an eligible network whose home is confirmed is a member as soon as it applies")
     quorum: Share = Field(default="1/2", description="the share of the electorate that must speak")
     stand_aside_limit: Share = Field(
         default="1/3", description="more than this share of those who spoke standing aside is no consensus"
@@ -401,7 +401,7 @@ class RepresentativeStoodDown(Event):
 class ApplyForMembership(Command):
     """Applies to an umbrella for a network. Sent by its steward or a representative.
 
-    An open umbrella admits at once.
+    An open umbrella admits at once a network whose home an operator has confirmed; others it admits by hand.
     """
 
     umbrella: Id
@@ -1136,7 +1136,8 @@ class IssueStatement(Command):
     version: int = Field(ge=1, description="the wording that is issued: the present one, as show-statement tells it")
     proposal: Id | None = Field(
         default=None,
-        description="for a consensus statement: the proposal of the same title that was agreed on its last wording",
+        description="for a consensus statement: the proposal of the same title that was agreed on its last wording and "
+        "holds the digest of that in its text",
     )
 
 
@@ -1378,6 +1379,9 @@ class StatementView(BaseModel, frozen=True):
     proposal: Id | None
     issued_at: Moment | None
     recommendations: tuple[RecommendationView, ...]
+    digest: str = Field(
+        default="", description="SHA-256 of the wording; a proposal to agree on a consensus statement holds it"
+    )
 
 
 class ShowStatement(Query[StatementView]):

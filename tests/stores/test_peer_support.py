@@ -18,6 +18,7 @@ from shared.contracts.membership import (
     ApplyForMembership,
     AppointRepresentative,
     AskForHelp,
+    ConfirmNetworkHome,
     DeclinePeer,
     EndOffer,
     MyPeerSupport,
@@ -50,6 +51,7 @@ class Peers(Service):
     def members_of_their_own(self, umbrella: str, *names: str) -> dict[str, str]:
         networks = {name: self.network(name, self.organisation(f"{name}-council", "council")) for name in names}
         for name, network in networks.items():
+            self.do(ConfirmNetworkHome(network=network))
             self.do(ApplyForMembership(umbrella=umbrella, network=network), name)
         return networks
 

@@ -267,6 +267,7 @@ def show_statement(query: ShowStatement, reader: Reader) -> StatementView | Refu
         commented=tuple(sorted(state.comments)),
         silent=statement.silent(state),
         recommendations=recommendations,
+        digest=statement.digest(state),
     )
 
 
