@@ -151,7 +151,7 @@ def memberships_of(work: Work, network: str) -> Collection[Membership]:
     return work.load_all(MEMBERSHIPS, [row.id for row in rows]).values()
 
 
-def electorate(work: Work, umbrella: str) -> list[str]:
+def electorate(work: Work | Reader, umbrella: str) -> list[str]:
     """The networks that are members of an umbrella at this moment."""
     c = tables.memberships.c
     statement = select(c.network).where(c.umbrella == umbrella, c.state == "admitted").order_by(c.network)
@@ -625,8 +625,10 @@ def crowd(work: Work, umbrella: str) -> Crowd:
 
 def concern_page(reader: Reader, query: ListConcerns) -> ConcernPage:
     """Concerns in the order they were raised, which is the order of their ids."""
-    c, endorsement = tables.concerns.c, tables.endorsements.c
-    behind = select(func.count()).where(endorsement.owner == c.id).scalar_subquery().label("endorsements")
+    c, endorsement, member = tables.concerns.c, tables.endorsements.c, tables.memberships.c
+    members = select(member.network).where(member.umbrella == c.umbrella, member.state == "admitted")
+    counts = or_(c.state != "open", endorsement.key.in_(members))
+    behind = select(func.count()).where(endorsement.owner == c.id, counts).scalar_subquery().label("endorsements")
     overdue = and_(c.state == "submitted", c.reply_by <= reader.now)
     since = case((overdue, c.reply_by)).label("overdue_since")
     columns = (c.id, c.umbrella, c.title, c.state, c.addressee, c.reply_by, c.outcome)

@@ -1946,7 +1946,7 @@ class ConcernSummary(BaseModel, frozen=True):
     umbrella: Id
     title: str
     state: ConcernState
-    endorsements: int = Field(description="how many networks stand behind it")
+    endorsements: int = Field(description="how many networks stand behind it; of an open one, member networks")
     addressee: str | None
     reply_by: Moment | None
     overdue_since: Moment | None = Field(description="since when its addressee owes a reply; none if it owes none")
