@@ -522,11 +522,11 @@ def in_hand_of(work: Work, mentor: str) -> Collection[HelpRequest]:
     return work.load_all(HELP_REQUESTS, [row.id for row in rows]).values()
 
 
-def topics_asked(work: Work, asker: str) -> list[PeerTopic]:
-    """The topics of the requests that somebody has open."""
+def topics_asked(work: Work, asker: str) -> dict[int, PeerTopic]:
+    """The topics of the requests that somebody has open, by slot."""
     c = tables.help_requests.c
-    rows = work.select(select(c.topic).where(c.asker == asker, c.state != "ended").order_by(c.id))
-    return [row.topic for row in rows]
+    rows = work.select(select(c.slot, c.topic).where(c.asker == asker, c.slot.is_not(None)))
+    return {row.slot: row.topic for row in rows}
 
 
 def peer_support_of(reader: Reader, principal: str) -> tuple[Offer | None, list[HelpRequest], list[HelpRequest]]:
