@@ -283,7 +283,9 @@ class UmbrellaRules(BaseModel, frozen=True, revalidate_instances="subclass-insta
     eligible: tuple[OrganisationType, ...] = Field(
         default=(), max_length=12, description="types of home organisation that may join; none named means every type"
     )
-    open: bool = Field(default=False, description="an eligible network whose home is confirmed is a member as soon as it applies")
+    open: bool = Field(
+        default=False, description="an eligible network whose home is confirmed is a member as soon as it applies"
+    )
     quorum: Share = Field(default="1/2", description="the share of the electorate that must speak")
     stand_aside_limit: Share = Field(
         default="1/3", description="more than this share of those who spoke standing aside is no consensus"
