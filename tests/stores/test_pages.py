@@ -13,7 +13,7 @@ from tests.stores.test_membership import Service, service
 
 __all__ = ["service"]  # a fixture
 
-LISTS = [each for each in contracts("query", "membership") if each.wire.name.startswith("list-")]
+LISTS: list[Any] = [each for each in contracts("query", "membership") if each.wire.name.startswith("list-")]
 IN_ANOTHER_ORDER = {"list-comments": "network", "list-signatures": "organisation", "list-organisations": "key",
                     "list-steering-groups": "network"}  # fmt: skip
 """What the rows of a list are known and ordered by, where that is not their id."""
@@ -81,7 +81,7 @@ def test_pages_glued_together_are_the_whole_also_while_rows_are_added_and_as_of_
         if "as_of" in type(query).model_fields:
             page = None
             while page is None or page.next is not None:
-                after = page.next if page else None
+                after: str | None = page.next if page else None
                 page = service.ask(query.model_copy(update={"limit": size, "after": after, "as_of": moment}))
                 then += known_by(query, page)
             assert then == there

@@ -37,7 +37,7 @@ from shared.outbox import OUTBOX, UNSENT
 from shared.past import Past
 from shared.refusal import Refusal
 from shared.streams import event_stream
-from shared.unit_of_work import Reader
+from shared.unit_of_work import Aggregate, Reader
 from tests.stores.random_story import RandomStory
 from tests.stores.test_membership import Service, new_id, service
 
@@ -130,7 +130,8 @@ def test_a_story_put_together_is_the_state_that_is_kept(service: Service) -> Non
     with reading(service.engine) as connection:
         reader = Reader(connection, clock.now(), "sam")
         past = Past(reader, clock.now(), "membership", PAST)
-        for aggregate in PAST:
+        every: tuple[Aggregate[Any], ...] = PAST
+        for aggregate in every:
             ids = [row.id for row in reader.select(select(aggregate.table.c.id))]
             assert ids
             assert past.load_all(aggregate, ids) == reader.load_all(aggregate, ids)
