@@ -1,8 +1,9 @@
 """Reads a register of organisations (CSV) into the command that imports it: bytes in, command or refusal out.
 
-Three kinds of file are told apart by their headings: the GOV.UK register or plain words of ours, mySociety's list of
-local authorities, and the list of NHS trusts. Columns come in any order; a list in a cell is separated by semicolons.
-What a row may say is for the service to rule on; only what is no row at all is refused here.
+Four kinds of file are told apart by their headings: the GOV.UK register or plain words of ours, mySociety's list of
+local authorities, and the lists of NHS trusts and of integrated care boards. Columns come in any order; a list in a
+cell is separated by semicolons. What a row may say is for the service to rule on; only what is no row at all is refused
+here.
 """
 
 import math
@@ -21,18 +22,19 @@ from shared.refusal import Refusal
 
 @dataclass(frozen=True)
 class Form:
-    """One kind of file. ``recognised`` is the heading only such a file has; ``register`` what it is of, unless told.
+    """One kind of file. ``recognised`` are the headings that tell it; ``register`` what it is of, unless told.
 
     ``field_of`` says what a column becomes; two may become ``other_names``. A key is ``prefix`` and a code of the
-    register, since codes outlive names.
+    register, since codes outlive names. ``format`` is what every row is, where no column says it.
     """
 
     register: str
-    recognised: str
+    recognised: frozenset[str]
     field_of: Mapping[str, str]
     passed_over: frozenset[str]
     needed: tuple[str, ...]
     prefix: str = ""
+    format: str | None = None
 
 
 GOV_UK: Final = {
@@ -58,10 +60,10 @@ GOV_UK: Final = {
 }
 FORMS: Final = (
     # Children follow from the parents of others.
-    Form("GOV.UK", "slug", GOV_UK, frozenset({"child_slugs", "web_url"}), ("key", "name", "format")),
+    Form("GOV.UK", frozenset({"slug"}), GOV_UK, frozenset({"child_slugs", "web_url"}), ("key", "name", "format")),
     Form(
         "local authorities",
-        "local_authority_code",
+        frozenset({"local_authority_code"}),
         {
             "local_authority_code": "key",
             "official_name": "name",
@@ -79,7 +81,7 @@ FORMS: Final = (
     ),
     Form(
         "NHS trusts",
-        "ods_code",
+        frozenset({"ods_code", "type"}),
         {
             "ods_code": "key",
             "name": "name",
@@ -92,6 +94,15 @@ FORMS: Final = (
         frozenset({"merger_date"}),
         ("key", "name", "format"),
         prefix="nhs-trust-",
+    ),
+    Form(
+        "NHS integrated care boards",
+        frozenset({"ods_code"}),
+        {"ods_code": "key", "name": "name", "alt_names": "other_names", "region": "region"},
+        frozenset(),
+        ("key", "name"),
+        prefix="integrated-care-board-",
+        format="Integrated care board",
     ),
 )
 REGION_OF_CARE_SYSTEM: Final = {
@@ -158,7 +169,7 @@ def recognise(headings: Sequence[str]) -> Form | None:
     """The kind of file that has these headings."""
     present = {heading.casefold() for heading in headings}
     for form in FORMS[1:]:
-        if form.recognised in present:
+        if form.recognised <= present:
             return form
     plain = FORMS[0]
     return plain if any(plain.field_of.get(heading) in plain.needed for heading in present) else None
@@ -204,8 +215,12 @@ def _row(
     if form.prefix:
         row["key"] = _coded(row["key"], form) if row["key"] else ""
         row["supersedes"] = tuple(_coded(code, form) for code in row.get("supersedes", ()))
-    if "ics" in fields:
-        row["region"] = _region(row.get("region", ""), row.pop("ics"))
+    if form.format:
+        row["format"] = form.format
+    if "ods_code" in form.recognised:
+        # A board is called after the care system it plans for.
+        care_system = row.pop("ics") if "ics" in fields else row.get("name", "").removesuffix(" ICB")
+        row["region"] = _region(row.get("region", ""), care_system)
         row["nation"] = "England"
     return row, problems
 
@@ -215,7 +230,7 @@ def _coded(code: str, form: Form) -> str:
 
 
 def _region(told: str, care_system: str) -> str:
-    """The region of a trust among ours, if it has one; what is neither stands as it is, for the service to name it."""
+    """The region of a trust or board among ours, if any; what is none of the NHS stands as it is, for the service."""
     if told in REGIONS_TO_DIVIDE and care_system != SEVERAL_SYSTEMS:
         return REGION_OF_CARE_SYSTEM.get(care_system, told)
     return "" if told in (NATIONAL, *REGIONS_TO_DIVIDE) else told
@@ -232,5 +247,6 @@ def _number(cell: str) -> float | None:
 _OPTIONAL = ("abbreviation", "parent_slugs", "superseded_slugs", "nation", "region", "place", "latitude", "longitude")
 _EXPECTED = (
     f"headings are slug, title and format, and as wanted {', '.join(_OPTIONAL)}; or those of the list of local "
-    "authorities (local_authority_code, official_name, …) or of NHS trusts (ods_code, name, …)"
+    "authorities (local_authority_code, official_name, …), of NHS trusts (ods_code, name, type, …) or of integrated "
+    "care boards (ods_code, name, …)"
 )

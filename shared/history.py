@@ -7,11 +7,26 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Column, Connection, LargeBinary, Row, Table, insert, select, union_all
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    LargeBinary,
+    Result,
+    Row,
+    Select,
+    Table,
+    insert,
+    select,
+    union_all,
+)
 
 from shared import outbox
 from shared.database import LOOP, Key, Moment, among, listed
 from shared.outbox import OUTBOX
+
+READ_AT_ONCE = 1_000
+"""Rows in hand of a story that may be long."""
 
 HISTORY = Table(
     "history",
@@ -55,3 +70,19 @@ def page(
     ).subquery()
     statement = select(both).where(both.c.sequence > after).order_by(both.c.sequence).limit(limit)
     return connection.execute(statement if until is None else statement.where(both.c.recorded_at <= until)).all()
+
+
+def stories(connection: Connection, stream: str, aggregates: Select[Any], *, until: datetime) -> Result[Any]:
+    """The events of many aggregates up to a moment: aggregate, sequence, payload; one story after another, in order.
+
+    ``aggregates`` selects their ids. The rows come as they are read, since there may be many.
+    """
+    parts = [
+        select(table.c.aggregate, table.c.sequence, table.c.payload).where(
+            table.c.aggregate.in_(aggregates), table.c.recorded_at <= until
+        )
+        for table in (HISTORY, OUTBOX)
+    ]
+    both = union_all(parts[0], parts[1].where(OUTBOX.c.stream == stream)).subquery()
+    statement = select(both).order_by(both.c.aggregate, both.c.sequence)
+    return connection.execute(statement, execution_options={"yield_per": READ_AT_ONCE})

@@ -1,12 +1,13 @@
 """What a service hears and which function handles it: the register that ``handlers.py`` fills."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import blake2b
 from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
+from shared import past
 from shared.contracts import cloudevent, platform
 from shared.contracts.cloudevent import Envelope
 from shared.contracts.message import MAJOR, Command, Event, Inbound, Message, Query
@@ -14,7 +15,7 @@ from shared.contracts.platform import Done
 from shared.refusal import Refusal
 from shared.tasks import Effect, Retries, TaskKind, TaskOutcome
 from shared.timers import Timer
-from shared.unit_of_work import Place, new_id
+from shared.unit_of_work import Aggregate, Place, new_id
 
 Kind = Literal["command", "event", "inbound", "timer", "task"]
 
@@ -125,9 +126,18 @@ class Surface:
         """Handles what another system published; a refusal is told to its publisher."""
         return self._add(self.inbound_messages, contract.wire.name, contract, loads)
 
-    def query(self, contract: type[Q]) -> Register:
-        """Answers a query, from a consistent state and beside the loop. It may answer with a Refusal."""
-        return self._add(self.queries, contract.wire.name, contract, lambda _: ())
+    def query(self, contract: type[Q], *, as_of_from: Collection[Aggregate[Any]] = ()) -> Register:
+        """Answers a query, from a consistent state and beside the loop. It may answer with a Refusal.
+
+        With ``as_of_from``, all aggregates that it reads or more, its ``as_of`` has it answered as things stood then.
+        """
+
+        def register(run: Function) -> Function:
+            answer = past.answering(run, contract, self.service, as_of_from) if as_of_from else run
+            self._add(self.queries, contract.wire.name, contract, lambda _: ())(answer)
+            return run
+
+        return register
 
     def timer(self, name: str, loads: Callable[[Timer], Iterable[Place]] = lambda _: ()) -> Register:
         """Handles the timers of this name as they fall due."""

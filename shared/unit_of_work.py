@@ -287,6 +287,14 @@ def _load(
     return found
 
 
+def write_new(connection: Connection, aggregate: Aggregate[S], states: Mapping[str, tuple[S, int]]) -> None:
+    """Writes states, with their last sequences, that a store does not have yet: the other way of ``load``."""
+    plan = _Plan()
+    for id_, (state, sequence) in states.items():
+        plan.add(aggregate, id_, Held(state, sequence, stored=None))
+    plan.carry_out(connection)
+
+
 class Reader:
     """What a query sees: one consistent state of the store."""
 
@@ -294,6 +302,11 @@ class Reader:
         self.connection = connection
         self.now = now
         self.principal = principal
+
+    @property
+    def present(self) -> "Reader":
+        """The store as it is now, also where a query asks how it was (``shared.past``)."""
+        return self
 
     def load(self, aggregate: Aggregate[S], id_: str) -> S | None:
         """One aggregate, or ``None``."""

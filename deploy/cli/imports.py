@@ -44,7 +44,7 @@ def organisations(
     timeout: options.Patience = IMPORT_WITHIN,
     as_json: AsJson = False,
 ) -> None:
-    """Take in a register: organisations as GOV.UK lists them, local authorities, or NHS trusts.
+    """Take in a register: organisations as GOV.UK lists them, local authorities, NHS trusts or integrated care boards.
 
     Which one it is follows from the headings. New organisations are registered, changed ones changed; all or nothing.
     """

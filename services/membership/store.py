@@ -53,6 +53,7 @@ from shared.contracts.membership import (
     ListSignatures,
     ListStarterPaths,
     ListStatements,
+    ListSteeringGroups,
     MembershipView,
     NetworkPage,
     NetworkSummary,
@@ -115,6 +116,9 @@ CONTRIBUTIONS = Aggregate(Contribution, tables.contributions)
 STARTER_PATHS = Aggregate(StarterPath, tables.starter_paths, starter_path.evolve)
 PUBLISHER_LINKS = Aggregate(PublisherLink, tables.publisher_links, leaver.evolve)
 
+PAST = (ORGANISATIONS, NETWORKS, MEMBERSHIPS, STEERING_GROUPS, PROPOSALS, STATEMENTS, PARTNERS, CONCERNS)
+"""What may be asked of as it was. Who offered to be a mentor and no longer does is nobody's to look up."""
+
 
 # ---- what decisions need -------------------------------------------------------------------------------------------
 
@@ -168,7 +172,7 @@ def memberships_of(work: Work, network: str) -> Collection[Membership]:
     return work.load_all(MEMBERSHIPS, [row.id for row in rows]).values()
 
 
-def electorate(work: Work, umbrella: str) -> list[str]:
+def electorate(work: Work | Reader, umbrella: str) -> list[str]:
     """The networks that are members of an umbrella at this moment."""
     c = tables.memberships.c
     statement = select(c.network).where(c.umbrella == umbrella, c.state == "admitted").order_by(c.network)
@@ -409,6 +413,18 @@ def names_of(reader: Reader, networks: Collection[str]) -> dict[str, str]:
     return {row.id: row.name for row in reader.select(select(c.id, c.name).where(c.id.in_(sorted(networks))))}
 
 
+def umbrella_page(reader: Reader, query: ListSteeringGroups) -> tuple[Collection[Network], int, bool]:
+    """Umbrella networks in the order they were registered, how many in all pages, and whether more follow."""
+    c, seat = tables.networks.c, tables.seats.c
+    statement = select(c.id).where(c.steering_group.is_not(None))
+    if query.network is not None:
+        statement = statement.where(c.id == query.network)
+    if query.ends_by is not None:
+        statement = statement.where(c.steering_group.in_(select(seat.owner).where(seat.until <= query.ends_by)))
+    rows, total, more = _page(reader, statement, c.id, query.after, query.limit)
+    return reader.load_all(NETWORKS, [row.id for row in rows]).values(), total, more
+
+
 def proposal_page(reader: Reader, query: ListProposals) -> ProposalPage:
     """Proposals in the order they were drafted, which is the order of their ids."""
     c, voice = tables.proposals.c, tables.voices.c
@@ -573,11 +589,11 @@ def in_hand_of(work: Work, mentor: str) -> Collection[HelpRequest]:
     return work.load_all(HELP_REQUESTS, [row.id for row in rows]).values()
 
 
-def topics_asked(work: Work, asker: str) -> list[PeerTopic]:
-    """The topics of the requests that somebody has open."""
+def topics_asked(work: Work, asker: str) -> dict[int, PeerTopic]:
+    """The topics of the requests that somebody has open, by slot."""
     c = tables.help_requests.c
-    rows = work.select(select(c.topic).where(c.asker == asker, c.state != "ended").order_by(c.id))
-    return [row.topic for row in rows]
+    rows = work.select(select(c.slot, c.topic).where(c.asker == asker, c.slot.is_not(None)))
+    return {row.slot: row.topic for row in rows}
 
 
 def peer_support_of(reader: Reader, principal: str) -> tuple[Offer | None, list[HelpRequest], list[HelpRequest]]:
@@ -679,8 +695,10 @@ def crowd(work: Work, umbrella: str) -> Crowd:
 
 def concern_page(reader: Reader, query: ListConcerns) -> ConcernPage:
     """Concerns in the order they were raised, which is the order of their ids."""
-    c, endorsement = tables.concerns.c, tables.endorsements.c
-    behind = select(func.count()).where(endorsement.owner == c.id).scalar_subquery().label("endorsements")
+    c, endorsement, member = tables.concerns.c, tables.endorsements.c, tables.memberships.c
+    members = select(member.network).where(member.umbrella == c.umbrella, member.state == "admitted")
+    counts = or_(c.state != "open", endorsement.key.in_(members))
+    behind = select(func.count()).where(endorsement.owner == c.id, counts).scalar_subquery().label("endorsements")
     overdue = and_(c.state == "submitted", c.reply_by <= reader.now)
     since = case((overdue, c.reply_by)).label("overdue_since")
     columns = (c.id, c.umbrella, c.title, c.state, c.addressee, c.reply_by, c.outcome)
@@ -718,12 +736,13 @@ def discussed_since(work: Work, proposal: str, moment: datetime) -> bool:
 
 
 def speaks_on(reader: Reader, proposal: Proposal, principal: str) -> bool:
-    """Whether somebody represents a member network of a proposal's umbrella, or one that has a voice on it."""
+    """Whether somebody speaks for a member network of a proposal's umbrella, or for one that has a voice on it."""
     member, speaker, voice = tables.memberships.c, tables.representatives.c, tables.voices.c
     members = select(member.network).where(member.umbrella == proposal.umbrella, member.state == "admitted")
     asked = select(voice.key).where(voice.owner == proposal.id)
     theirs = or_(speaker.owner.in_(members), speaker.owner.in_(asked))
-    return bool(reader.select(select(speaker.owner).where(speaker.principal == principal, theirs).limit(1)))
+    them = or_(speaker.principal == principal, speaker.deputy_principal == principal)
+    return bool(reader.select(select(speaker.owner).where(them, theirs).limit(1)))
 
 
 def contribution_page(reader: Reader, query: ListContributions) -> ContributionPage:

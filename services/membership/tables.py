@@ -273,7 +273,10 @@ help_requests = _aggregate(
     Column("was_matched", Boolean, nullable=False),
     Column("helped", Key),
     Column("place", Integer, index=True, unique=True),
+    Column("slot", Integer),
     _one_of("state", HelpState),
+    UniqueConstraint("asker", "slot", name="so_many_at_a_time"),
+    CheckConstraint("(slot IS NULL) = (state IN ('ended', 'closed'))", name="a_slot_until_the_end"),
     CheckConstraint("(state IN ('proposed', 'asked', 'matched')) = (mentor IS NOT NULL)", name="in_a_hand_or_not"),
     CheckConstraint("(state = 'closed') = (helped IS NOT NULL)", name="closed_with_an_answer"),
     CheckConstraint(

@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, Field, StringConstraints, model_validator
 
-from shared.contracts.message import Command, Event, Id, Inbound, Line, Moment, Principal, Query, Role, Text
+from shared.contracts.message import AsOf, Command, Event, Id, Inbound, Line, Moment, Principal, Query, Role, Text
 
 OrganisationType = Literal[
     "ministerial-department",
@@ -285,7 +285,9 @@ class UmbrellaRules(BaseModel, frozen=True, revalidate_instances="subclass-insta
     eligible: tuple[OrganisationType, ...] = Field(
         default=(), max_length=12, description="types of home organisation that may join; none named means every type"
     )
-    open: bool = Field(default=False, description="an eligible network is a member as soon as it applies")
+    open: bool = Field(
+        default=False, description="an eligible network whose home is confirmed is a member as soon as it applies"
+    )
     quorum: Share = Field(default="1/2", description="the share of the electorate that must speak")
     stand_aside_limit: Share = Field(
         default="1/3", description="more than this share of those who spoke standing aside is no consensus"
@@ -416,7 +418,7 @@ class RepresentativeStoodDown(Event):
 class ApplyForMembership(Command):
     """Applies to an umbrella for a network. Sent by its steward or a representative.
 
-    An open umbrella admits at once.
+    An open umbrella admits at once a network whose home an operator has confirmed; others it admits by hand.
     """
 
     umbrella: Id
@@ -904,6 +906,7 @@ class ListOrganisations(Query[OrganisationPage]):
     without_network: bool = Field(default=False, description="only open ones where no network is at home")
     limit: int = Field(default=50, ge=1, le=500)
     after: str | None = Field(default=None, max_length=200, description="`next` of the page before")
+    as_of: AsOf = None
 
 
 class OrganisationMatch(BaseModel, frozen=True):
@@ -1014,6 +1017,7 @@ class ListNetworks(Query[NetworkPage]):
     region: Region | None = Field(default=None, description="where its office is")
     limit: int = Field(default=50, ge=1, le=500)
     after: Id | None = Field(default=None, description="`next` of the page before")
+    as_of: AsOf = None
 
 
 class RepresentativeView(BaseModel, frozen=True):
@@ -1086,6 +1090,35 @@ class ShowNetwork(Query[NetworkView]):
     network: Id
 
 
+class SteeringGroupLine(BaseModel, frozen=True):
+    """The steering group of one umbrella network in a list.
+
+    Of the past: a seat whose holder has left it since shows its FTE and term, and no person.
+    """
+
+    network: Id = Field(description="the umbrella network")
+    name: str = Field(description="the umbrella network's name")
+    steering_group: SteeringGroupView
+
+
+class SteeringGroupPage(BaseModel, frozen=True):
+    """Steering groups in the order their networks were registered."""
+
+    steering_groups: tuple[SteeringGroupLine, ...]
+    total: int
+    next: str | None = Field(description="give it as `after` for the next page; none on the last")
+
+
+class ListSteeringGroups(Query[SteeringGroupPage]):
+    """Lists who holds which seat and until when, and which seats are vacant, an umbrella network after another."""
+
+    network: Id | None = Field(default=None, description="that of this umbrella network")
+    ends_by: Moment | None = Field(default=None, description="only groups in which a term ends by then")
+    limit: int = Field(default=50, ge=1, le=100)
+    after: Id | None = Field(default=None, description="`next` of the page before")
+    as_of: AsOf = None
+
+
 class ProposalSummary(BaseModel, frozen=True):
     """One proposal in a list."""
 
@@ -1115,6 +1148,7 @@ class ListProposals(Query[ProposalPage]):
     awaits: Id | None = Field(default=None, description="open ones on which this network has not said where it stands")
     limit: int = Field(default=50, ge=1, le=500)
     after: Id | None = Field(default=None, description="`next` of the page before")
+    as_of: AsOf = None
 
 
 class VoiceView(BaseModel, frozen=True):
@@ -1160,6 +1194,7 @@ class ShowProposal(Query[ProposalView]):
     """Shows one proposal with every network's position and, once decided, the outcome."""
 
     proposal: Id
+    as_of: AsOf = None
 
 
 class VoiceHistory(BaseModel, frozen=True):
@@ -1254,7 +1289,8 @@ class IssueStatement(Command):
     version: int = Field(ge=1, description="the wording that is issued: the present one, as show-statement tells it")
     proposal: Id | None = Field(
         default=None,
-        description="for a consensus statement: the proposal of the same title that was agreed on its last wording",
+        description="for a consensus statement: the proposal of the same title that was agreed on its last wording and "
+        "holds the digest of that in its text",
     )
 
 
@@ -1467,6 +1503,7 @@ class ListStatements(Query[StatementPage]):
     signed_by: Id | None = Field(default=None, description="issued ones that bear the signature of this organisation")
     limit: int = Field(default=50, ge=1, le=500)
     after: Id | None = Field(default=None, description="`next` of the page before")
+    as_of: AsOf = None
 
 
 class RecommendationView(Recommendation, frozen=True):
@@ -1495,6 +1532,9 @@ class StatementView(BaseModel, frozen=True):
     proposal: Id | None
     issued_at: Moment | None
     recommendations: tuple[RecommendationView, ...]
+    digest: str = Field(
+        default="", description="SHA-256 of the wording; a proposal to agree on a consensus statement holds it"
+    )
 
 
 class ShowStatement(Query[StatementView]):
@@ -1554,6 +1594,7 @@ class ListSignatures(Query[SignaturePage]):
     with_withdrawn: bool = False
     limit: int = Field(default=50, ge=1, le=500)
     after: Id | None = Field(default=None, description="`next` of the page before")
+    as_of: AsOf = None
 
 
 class RecommendationLine(RecommendationView, frozen=True):
@@ -1581,6 +1622,7 @@ class ListRecommendations(Query[RecommendationPage]):
     late: bool = Field(default=False, description="only those that are due and neither done nor declined")
     limit: int = Field(default=50, ge=1, le=100)
     after: Id | None = Field(default=None, description="`next` of the page before")
+    as_of: AsOf = None
 
 
 # Peer support -------------------------------------------------------------------------------------------------------
@@ -1874,6 +1916,7 @@ class ListPartners(Query[PartnerPage]):
     with_ended: bool = False
     limit: int = Field(default=50, ge=1, le=500)
     after: Id | None = Field(default=None, description="`next` of the page before")
+    as_of: AsOf = None
 
 
 # Collective voice ---------------------------------------------------------------------------------------------------
@@ -2056,7 +2099,7 @@ class ConcernSummary(BaseModel, frozen=True):
     umbrella: Id
     title: str
     state: ConcernState
-    endorsements: int = Field(description="how many networks stand behind it")
+    endorsements: int = Field(description="how many networks stand behind it; of an open one, member networks")
     addressee: str | None
     reply_by: Moment | None
     overdue_since: Moment | None = Field(description="since when its addressee owes a reply; none if it owes none")
@@ -2079,6 +2122,7 @@ class ListConcerns(Query[ConcernPage]):
     overdue: bool = Field(default=False, description="only those whose addressee owes a reply")
     limit: int = Field(default=50, ge=1, le=500)
     after: Id | None = Field(default=None, description="`next` of the page before")
+    as_of: AsOf = None
 
 
 class EndorsementView(BaseModel, frozen=True):

@@ -37,6 +37,8 @@ def _in_utc(moment: datetime) -> datetime:
 
 Moment = Annotated[AwareDatetime, AfterValidator(_in_utc), Field(description="RFC 3339 with an offset; kept in UTC")]
 
+AsOf = Annotated[Moment | None, Field(description="how it stood at this moment, which has passed; now if left out")]
+
 REGISTER: dict[str, type["Message"]] = {}
 """CloudEvents type → contract, for every contract whose module has been imported (``shared.contracts`` imports all)."""
 

@@ -216,6 +216,7 @@ class World:
             await teller.do(
                 principal, membership.AppointRepresentative(network=network, person=teller.id(), principal=principal)
             )
+            await teller.do("operator", membership.ConfirmNetworkHome(network=network))
             await teller.do(principal, membership.ApplyForMembership(umbrella=self.council, network=network))
 
     async def prepare_followers(self, teller: Teller) -> None:

@@ -120,6 +120,7 @@ class Crowd:
             for principal in pair:
                 named = membership.AppointRepresentative(network=network, person=teller.id(), principal=principal)
                 await teller.do(pair[0], named)
+            await teller.do("operator", membership.ConfirmNetworkHome(network=network))
             await teller.do(pair[0], membership.ApplyForMembership(umbrella=umbrella, network=network))
             networks.append((network, pair))
         self.founded.set()

@@ -109,9 +109,9 @@ async def test_a_consensus_statement_is_consulted_on_agreed_issued_signed_and_it
 
     refusal = await people.try_in_vain("secretariat", membership.IssueStatement(statement=statement, version=1))
     assert refusal.code == "not-agreed"
-    proposal = await people.make(
-        "york-hospital", membership.DraftProposal(umbrella=umbrella, title="Managers matter", text="We say so.")
-    )
+    wording = (await people.ask("york-hospital", membership.ShowStatement(statement=statement))).digest
+    proposed = membership.DraftProposal(umbrella=umbrella, title="Managers matter", text=f"We say so: {wording}")
+    proposal = await people.make("york-hospital", proposed)
     await people.tell("york-hospital", membership.OpenProposal(proposal=proposal, deadline=until))
     for name, network in networks.items():
         await people.tell(name, membership.TakePosition(proposal=proposal, network=network, position="consent"))

@@ -82,6 +82,7 @@ async def network(people: People) -> Network:
         members[name] = await people.make(name, joining)
         speaker = membership.AppointRepresentative(network=members[name], person=new_id(), principal=name)
         await people.tell(name, speaker)
+        await people.tell("operator", membership.ConfirmNetworkHome(network=members[name]))
         await people.tell(name, membership.ApplyForMembership(umbrella=umbrella, network=members[name]))
     return Network(people, umbrella, members)
 

@@ -16,27 +16,33 @@ from shared.contracts.notifications import DeliveryView, ListDeliveries
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-REGISTERS = ("govuk_organisations_2026.csv", "local_authorities_2025.csv", "nhs_trusts_2026.csv")
+REGISTERS = (
+    "govuk_organisations_2026.csv",
+    "local_authorities_2025.csv",
+    "nhs_trusts_2026.csv",
+    "nhs_integrated_care_boards_2026.csv",
+)
 
 
 async def match(people: People, text: str) -> membership.OrganisationCandidates:
     return await people.ask("operator", membership.MatchOrganisation(text=text))
 
 
-async def test_three_registers_become_one_and_any_text_finds_a_body_in_it(people: People, real_data: Path) -> None:
+async def test_four_registers_become_one_and_any_text_finds_a_body_in_it(people: People, real_data: Path) -> None:
     for register in REGISTERS:
         command = organisation_file.read((real_data / register).read_bytes())
         assert isinstance(command, ImportOrganisations), command
         await people.tell("operator", command)
         await people.tell("operator", command)  # a second time without effect
     page = await people.ask("operator", membership.ListOrganisations(limit=1))
-    assert page.total == 663 + 397 + 202
+    assert page.total == 663 + 397 + 202 + 36
     for text, key in {
         "dept for work & pensions": "department-for-work-pensions",
         "D.W.P.": "department-for-work-pensions",
         "Cyngor Caerdydd": "local-authority-crf",
         "Nottinghamsire Healthcare NHS FT": "nhs-trust-rha",
         "North Bristol NHS Trust": "nhs-trust-ra7",
+        "Cheshire & Merseyside Integrated Care Board": "integrated-care-board-qyg",
         "department for international development": "foreign-commonwealth-development-office",
     }.items():
         found = await match(people, text)

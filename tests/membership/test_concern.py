@@ -371,3 +371,12 @@ def test_a_reply_in_time_did_not_fall_due() -> None:
     course = raised().submitted()
     course.did(course.respond())
     assert "fell-due" not in [step.step for step in concern.course(course.now, REPLY_BY + timedelta(days=1))]
+
+
+def test_a_network_that_left_does_not_stand_behind_a_concern_that_is_submitted_after_that() -> None:
+    course = raised().endorsed(1, 2)
+    stays = a_network(2).id
+    command = SubmitConcern(concern=CONCERN, addressee="HR", reply_by=REPLY_BY)
+    course.did(concern.submit(concern.of_members(course.now, {stays}), command, NOON))
+    assert set(course.now.endorsements) == {stays}
+    assert concern.of_members(course.now, set()) == course.now, "that is settled, whoever leaves now"

@@ -74,8 +74,14 @@ def test_a_network_applies_and_is_admitted() -> None:
     assert membership.evolve(applied, event).state == "admitted"
 
 
-def test_an_open_umbrella_admits_at_once() -> None:
-    assert after(apply(an_umbrella(open=True))).state == "admitted"
+def test_an_open_umbrella_admits_at_once_whose_home_is_confirmed_and_nobody_unseen() -> None:
+    confirmed = LEEDS.model_copy(update={"home_confirmed": True})
+    assert after(apply(an_umbrella(open=True), network=confirmed)).state == "admitted"
+    waiting = after(apply(an_umbrella(open=True)))
+    assert waiting.state == "applied"
+    [event] = membership.admit(an_umbrella(open=True), LEEDS, waiting, may_admit=True)
+    assert membership.evolve(waiting, event).state == "admitted"
+    assert after(apply(an_umbrella(), network=confirmed)).state == "applied"
 
 
 def test_only_the_steward_or_a_representative_applies_for_a_network() -> None:

@@ -1,4 +1,4 @@
-"""Registers other than GOV.UK's: local authorities and NHS trusts, told apart by their headings."""
+"""Registers other than GOV.UK's: local authorities, NHS trusts and care boards, told apart by their headings."""
 
 from pathlib import Path
 
@@ -19,6 +19,12 @@ TRUSTS = "ods_code,name,alt_names,type,region,ics,predecessor_codes,merger_date"
 BRISTOL = (
     "RA7,Bristol NHS Foundation Trust,Bristol FT;UHBW;NBT,Acute and Acute & Community Trusts,South West,"
     '"Bristol, North Somerset and South Gloucestershire",RVJ,2026-07-01'
+)
+REAL_REGISTERS = (
+    "govuk_organisations_2026.csv",
+    "local_authorities_2025.csv",
+    "nhs_trusts_2026.csv",
+    "nhs_integrated_care_boards_2026.csv",
 )
 
 
@@ -85,6 +91,17 @@ def test_a_region_of_the_nhs_that_is_two_of_ours_is_told_apart_by_the_care_syste
     assert (problem["code"], problem["field"], problem["data"]["line"]) == ("region-unknown", "rows.0.region", 2)
 
 
+def test_an_integrated_care_board_is_an_nhs_body_in_the_region_of_its_care_system() -> None:
+    [essex, leicester] = command(
+        "ods_code,name,alt_names,region",
+        "D7T5G,Essex ICB,NHS Essex,East of England",
+        'QK1,"Leicester, Leicestershire and Rutland ICB",LLR ICB,Midlands',
+    ).rows
+    assert (essex.key, essex.other_names) == ("integrated-care-board-d7t5g", ("NHS Essex",))
+    assert (essex.format, essex.nation, essex.region) == ("Integrated care board", "England", "East of England")
+    assert leicester.region == "East Midlands"
+
+
 def test_a_file_of_neither_kind_is_told_so_and_what_would_be_right() -> None:
     refusal = read("colour,shape", "red,round")
     assert isinstance(refusal, Refusal)
@@ -108,9 +125,9 @@ def test_a_row_without_a_code_has_no_key() -> None:
     assert [problem["code"] for problem in refusal.data["problems"]] == ["key-missing"]
 
 
-def test_the_three_registers_go_into_one_and_a_second_time_without_effect(real_data: Path) -> None:
+def test_the_four_registers_go_into_one_and_a_second_time_without_effect(real_data: Path) -> None:
     known: dict[str, Organisation] = {}
-    for file in ("govuk_organisations_2026.csv", "local_authorities_2025.csv", "nhs_trusts_2026.csv"):
+    for file in REAL_REGISTERS:
         asked = organisation_file.read((real_data / file).read_bytes())
         assert isinstance(asked, ImportOrganisations), asked
         base = len(known)
@@ -119,7 +136,10 @@ def test_the_three_registers_go_into_one_and_a_second_time_without_effect(real_d
         assert isinstance(intake, Intake), intake
         known |= {event.slug: evolve(None, event) for event in intake.events}
         assert organisation_register.take_in(asked, known.values(), ids) == Intake([], unchanged=len(asked.rows))
-    assert len(known) == 663 + 397 + 202
+    assert len(known) == 663 + 397 + 202 + 36
+    boards = [one for one in known.values() if one.register_name == "NHS integrated care boards"]
+    assert {(one.type, one.nation) for one in boards} == {("nhs-body", "England")}
+    assert all(one.region for one in boards)
     councils = [one for one in known.values() if one.register_name == "local authorities"]
     trusts = [one for one in known.values() if one.register_name == "NHS trusts"]
     assert {one.type for one in councils} == {"council"}

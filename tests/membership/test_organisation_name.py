@@ -183,11 +183,16 @@ PRECISION_REACHED, RECALL_REACHED = 0.99, 0.98
 SEED = 20_260_815
 LONG_WORD = 6
 
-REGISTERS = ("govuk_organisations_2026.csv", "local_authorities_2025.csv", "nhs_trusts_2026.csv")
+REGISTERS = (
+    "govuk_organisations_2026.csv",
+    "local_authorities_2025.csv",
+    "nhs_trusts_2026.csv",
+    "nhs_integrated_care_boards_2026.csv",
+)
 
 
 def real_organisations(folder: Path) -> list[Organisation]:
-    """Everybody in the three registers."""
+    """Everybody in the four registers."""
     known: list[Organisation] = []
     for file in REGISTERS:
         command = organisation_file.read((folder / file).read_bytes())

@@ -1,8 +1,9 @@
 """Peer support: a fair match that explains itself, two who both say yes, and nobody who learns more than they must."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from random import Random
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -22,7 +23,15 @@ from services.membership.domain.peer_support import (
     Match,
     Offer,
 )
-from shared.contracts.membership import AcceptPeer, AskForHelp, DeclinePeer, Helped, MentorAsked, OfferExperience
+from shared.contracts.membership import (
+    AcceptPeer,
+    AskForHelp,
+    DeclinePeer,
+    Helped,
+    MentorAsked,
+    OfferExperience,
+    PeerTopic,
+)
 from shared.contracts.message import Event
 from shared.refusal import Refusal
 
@@ -320,7 +329,7 @@ def test_representatives_of_member_networks_offer_once() -> None:
     assert code(peer_support.end_offer(state, "sam")) == "no-offer"
 
 
-def ask(by: str = "anne", has: Sequence[str] = ()) -> HelpRequest | Refusal:
+def ask(by: str = "anne", has: Mapping[int, PeerTopic] = MappingProxyType({})) -> HelpRequest | Refusal:
     command = AskForHelp(network=LEEDS.id, topic="funding", size="under-50")
     return peer_support.ask(LEEDS, HOME, command, by, new_id=an_id(1), has=has)
 
@@ -329,8 +338,13 @@ def test_a_network_that_is_a_member_of_nothing_yet_may_ask_and_nobody_asks_for_t
     assert isinstance(ask(), HelpRequest)
     assert isinstance(ask("sam"), HelpRequest)
     assert code(ask("stranger")) == "not-of-this-network"
-    assert code(ask(has=["funding"])) == "asked-already"
-    assert code(ask(has=["senior-leaders"] * MAX_REQUESTS)) == "requests-enough"
+    assert code(ask(has={1: "funding"})) == "asked-already"
+    full: dict[int, PeerTopic] = dict.fromkeys(range(1, MAX_REQUESTS + 1), "senior-leaders")
+    assert code(ask(has=full)) == "requests-enough"
+    del full[2]
+    third = ask(has=full)
+    assert isinstance(third, HelpRequest)
+    assert third.slot == 2
 
 
 def test_figures_that_could_be_known_are_not_shown() -> None:

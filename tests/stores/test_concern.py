@@ -127,6 +127,31 @@ def test_two_voices_of_one_network_in_the_same_batch_are_one_and_the_table_holds
         connection.execute(insert(tables.endorsements), dict(row))
 
 
+@pytest.mark.parametrize("ending", ["submitted", "closed", "withdrawn"])
+def test_a_network_that_leaves_while_a_concern_is_open_stands_behind_it_no_more(service: Service, ending: str) -> None:
+    umbrella = service.umbrella()
+    networks = service.members(umbrella, "leeds", "york", "hull")
+    concern = service.do(a_concern(umbrella), "hull")
+    for name in networks:
+        service.do(EndorseConcern(concern=concern, network=networks[name]), name)
+    service.do(WithdrawMemberNetwork(umbrella=umbrella, network=networks["leeds"]), "leeds")
+
+    def behind() -> tuple[list[str], int]:
+        [listed] = service.ask(ListConcerns()).concerns
+        return [each.name for each in service.ask(ShowConcern(concern=concern)).endorsements], listed.endorsements
+
+    assert behind() == (["hull", "york"], 2)
+    endings = {
+        "submitted": SubmitConcern(concern=concern, addressee=HR, reply_by=clock.now() + timedelta(days=1)),
+        "closed": CloseConcern(concern=concern, outcome="not-submitted", reason="It is settled."),
+        "withdrawn": WithdrawConcern(concern=concern, reason="It is settled."),
+    }
+    service.do(endings[ending], "hull" if ending == "withdrawn" else "sam")
+    service.do(WithdrawMemberNetwork(umbrella=umbrella, network=networks["york"]), "york")
+    assert behind() == (["hull", "york"], 2)
+    assert set(service.told(concern)[-1]["data"]["endorsed_by"]) == {networks["york"], networks["hull"]}
+
+
 def test_members_raise_and_endorse_and_the_steering_group_leads_and_strangers_do_neither(service: Service) -> None:
     umbrella = service.umbrella()
     networks = service.members(umbrella, "leeds", "york")

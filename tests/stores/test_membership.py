@@ -29,6 +29,7 @@ from shared.contracts.membership import (
     AppointSteward,
     CloseProposal,
     CloseWorkStream,
+    ConfirmNetworkHome,
     DeclineMemberNetwork,
     DraftProposal,
     FindOrganisation,
@@ -284,6 +285,7 @@ def test_a_network_is_admitted_shown_and_told(service: Service) -> None:
 def test_a_second_application_is_refused_also_in_the_same_batch(service: Service) -> None:
     umbrella = service.umbrella(open=True)
     leeds = service.network("leeds", service.organisation("leeds-city-council", "council"))
+    service.do(ConfirmNetworkHome(network=leeds))
     twice = [service.arrival(ApplyForMembership(umbrella=umbrella, network=leeds), "leeds") for _ in range(2)]
     first, second = service.run(*twice)
     assert first["done"]["events"] == ["membership-applied-for", "member-network-admitted"]
@@ -500,6 +502,7 @@ def test_six_fte_hold_under_concurrent_transactions(service: Service) -> None:
 def test_one_voice_holds_under_concurrent_transactions(service: Service) -> None:
     umbrella = service.umbrella(open=True)
     leeds = service.network("leeds", service.organisation("leeds-city-council", "council"))
+    service.do(ConfirmNetworkHome(network=leeds))
     with ThreadPoolExecutor(6) as pool:
         asked = ApplyForMembership(umbrella=umbrella, network=leeds)
         replies = list(pool.map(lambda _: service.send(asked, "leeds"), range(6)))
@@ -589,9 +592,11 @@ def test_the_electorate_is_who_was_a_member_when_the_proposal_was_opened(service
     home = service.organisation("leeds-city-council", "council")
     networks = {name: service.network(name, home) for name in ("leeds", "york")}
     for name, network in networks.items():
+        service.do(ConfirmNetworkHome(network=network))
         service.do(ApplyForMembership(umbrella=umbrella, network=network), name)
     proposal = service.proposal(umbrella)
     hull = service.network("hull", home)
+    service.do(ConfirmNetworkHome(network=hull))
     service.do(ApplyForMembership(umbrella=umbrella, network=hull), "hull")
     late = TakePosition(proposal=proposal, network=hull, position="consent")
     assert service.refused(late, "hull") == "not-in-the-electorate"

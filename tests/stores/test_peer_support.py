@@ -2,15 +2,16 @@
 
 import json
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from sqlalchemy import Engine, MetaData, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from services.membership import tables
-from services.membership.domain.peer_support import ANSWER_WITHIN
+from services.membership.domain.peer_support import ANSWER_WITHIN, MAX_REQUESTS
 from services.membership.handlers import on
 from shared import clock
 from shared.contracts.membership import (
@@ -18,10 +19,12 @@ from shared.contracts.membership import (
     ApplyForMembership,
     AppointRepresentative,
     AskForHelp,
+    ConfirmNetworkHome,
     DeclinePeer,
     EndOffer,
     MyPeerSupport,
     OfferExperience,
+    PeerTopic,
     RecordWhetherItHelped,
     ShowMyPeerSupport,
     ShowNetwork,
@@ -50,6 +53,7 @@ class Peers(Service):
     def members_of_their_own(self, umbrella: str, *names: str) -> dict[str, str]:
         networks = {name: self.network(name, self.organisation(f"{name}-council", "council")) for name in names}
         for name, network in networks.items():
+            self.do(ConfirmNetworkHome(network=network))
             self.do(ApplyForMembership(umbrella=umbrella, network=network), name)
         return networks
 
@@ -323,6 +327,37 @@ def test_who_takes_the_offer_back_or_no_longer_speaks_for_a_member_is_proposed_t
     peers.stand_down("hull")
     peers.ask_for_help("york", "another-asker")
     assert peers.mine("another-asker").requests[0].state == "waiting"
+
+
+def test_an_asker_has_no_more_requests_for_asking_in_two_places_at_once(peers: Peers) -> None:
+    """As two replicas would, for two networks: neither waits for the other, nor knows what it is about to write."""
+    networks = [peers.networks[name] for name in ("leeds", "york")]
+    for network, name in zip(networks, ("leeds", "york"), strict=True):
+        command = AppointRepresentative(network=network, person=new_id(), principal=ASKER)
+        peers.do(command, f"{name}-steward")
+    topics = iter(get_args(PeerTopic))
+    replies = []
+    with ThreadPoolExecutor(2) as pool:
+        for _ in range(MAX_REQUESTS):
+            peers.run()  # what is due by itself, which both would want to do
+            pair = [
+                AskForHelp(network=network, topic=next(topics), size="50-to-249", words=WORDS) for network in networks
+            ]
+            replies += list(pool.map(lambda command: peers.send(command, ASKER), pair))
+    refused = [reply["refusal"]["code"] for reply in replies if reply["outcome"] == "refused"]
+    assert refused == ["requests-enough"] * MAX_REQUESTS
+    requests = peers.mine(ASKER).requests
+    assert len(requests) == MAX_REQUESTS
+    peers.do(WithdrawHelpRequest(request=requests[0].id), ASKER)
+    peers.do(AskForHelp(network=networks[0], topic=next(topics), size="50-to-249"), ASKER)
+
+
+def test_the_table_gives_an_asker_a_slot_once_even_if_the_rule_did_not(peers: Peers) -> None:
+    peers.ask_for_help()
+    with reading(peers.engine) as connection:
+        [row] = connection.execute(select(tables.help_requests)).mappings().all()
+    with pytest.raises(IntegrityError), writing(peers.engine) as connection:
+        connection.execute(insert(tables.help_requests), {**row, "id": new_id(), "asked_as": None})
 
 
 def test_strangers_offer_and_ask_nothing(peers: Peers) -> None:

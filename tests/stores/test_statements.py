@@ -121,7 +121,8 @@ def test_a_consensus_statement_is_issued_on_the_agreed_proposal(service: Service
     story.comment("leeds", "york")
     assert service.refused(IssueStatement(statement=story.id, version=1)) == "not-agreed"
     assert service.refused(IssueStatement(statement=story.id, version=1, proposal=new_id())) == "proposal-unknown"
-    proposal = service.do(DraftProposal(umbrella=story.umbrella, title="Sleep", text="We say so."))
+    text = f"We say so, in the words of {story.shown().digest}."
+    proposal = service.do(DraftProposal(umbrella=story.umbrella, title="Sleep", text=text))
     service.do(OpenProposal(proposal=proposal, deadline=clock.now() + timedelta(days=8)))
     for name, network in story.networks.items():
         service.do(TakePosition(proposal=proposal, network=network, position="consent"), name)

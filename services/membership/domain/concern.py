@@ -6,7 +6,7 @@ later change could show by mistake. What allows its raiser to take it back is a 
 As on proposals, each network has one voice, whoever of its representatives gives it and however many there are.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from hashlib import blake2b
 from typing import Final, NamedTuple
@@ -200,6 +200,19 @@ def take_back(concern: Concern, network: Network, principal: str) -> list[Event]
 def endorsed_by(concern: Concern) -> tuple[str, ...]:
     """The networks that stand behind a concern."""
     return tuple(sorted(concern.endorsements))
+
+
+def of_members(concern: Concern, members: Collection[str]) -> Concern:
+    """A concern as it counts: while it is open, a network that has left the umbrella does not stand behind it.
+
+    Which networks do is settled as soon as the concern is open no more, whoever leaves afterwards.
+    """
+    return _behind(concern, members) if concern.state == "open" else concern
+
+
+def _behind(concern: Concern, networks: Collection[str]) -> Concern:
+    behind = {network: each for network, each in concern.endorsements.items() if network in networks}
+    return concern.model_copy(update={"endorsements": behind})
 
 
 def _not_speaking(network: Network, principal: str) -> Refusal | None:
@@ -398,15 +411,18 @@ def evolve(concern: Concern | None, event: Event) -> Concern:
             left = {network: each for network, each in concern.endorsements.items() if network != event.network}
             changes = {"endorsements": left}
         case ConcernSubmitted(), Concern():
+            concern = _behind(concern, event.endorsed_by)
             changes = {"state": "submitted", **event.model_dump(include={"addressee", "submitted_at", "reply_by"})}
         case ConcernReplyOverdue(), Concern():
             changes = {"reminders": event.reminder, "reminded_at": event.reminded_at}
         case ConcernAnswered(), Concern():
             changes = {"state": "answered", "response": event.response, "answered_at": event.answered_at}
         case ConcernClosed(), Concern():
+            concern = _behind(concern, event.endorsed_by)
             ended = {"reason": event.reason, "ended_at": event.closed_at}
             changes = {"state": "closed", "outcome": event.outcome, **ended}
         case ConcernWithdrawn(), Concern():
+            concern = _behind(concern, event.endorsed_by)
             changes = {"state": "withdrawn", "reason": event.reason, "ended_at": event.withdrawn_at}
         case _:
             raise TypeError(f"{event.wire.type} does not happen to {concern}")

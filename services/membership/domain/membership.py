@@ -40,7 +40,11 @@ def apply(
     new_id: str,
     home: Organisation | None,
 ) -> list[Event] | Refusal:
-    """Applies to an umbrella; an open one admits at once. ``home`` is the network's home organisation, if any."""
+    """Applies to an umbrella. ``home`` is the network's home organisation, if any.
+
+    Anybody may register networks, as many as they like, and each member has a voice. So an open umbrella admits at once
+    those whose home an operator has confirmed; others wait until somebody who steers it has looked at them.
+    """
     if umbrella.umbrella is None:
         return not_an_umbrella(umbrella, "umbrella")
     if not acts_for(network, principal):
@@ -64,7 +68,8 @@ def apply(
     applied = MembershipAppliedFor(
         membership=membership.id if membership else new_id, umbrella=umbrella.id, network=network.id
     )
-    return [applied, _admitted(applied.membership, umbrella, network)] if umbrella.umbrella.open else [applied]
+    at_once = umbrella.umbrella.open and network.home_confirmed
+    return [applied, _admitted(applied.membership, umbrella, network)] if at_once else [applied]
 
 
 def admit(

@@ -81,6 +81,7 @@ AS_ONE: Final[Mapping[str, str]] = {
     "gb": "great britain",
     "her majestys": "hm",
     "his majestys": "hm",
+    "icb": "integrated care board",
     "national health service": "nhs",
     "ni": "northern ireland",
     "uk": "united kingdom",

@@ -75,7 +75,10 @@ TYPE_OF_TRUST: Final[Mapping[str, OrganisationType]] = {
 }
 """The same of NHS trusts (2026)."""
 
-_FORMATS: Final = {**TYPE_OF_FORMAT, **TYPE_OF_AUTHORITY, **TYPE_OF_TRUST}
+TYPE_OF_BOARD: Final[Mapping[str, OrganisationType]] = {"Integrated care board": "nhs-body"}
+"""The same of the boards that plan the NHS in an area (2026)."""
+
+_FORMATS: Final = {**TYPE_OF_FORMAT, **TYPE_OF_AUTHORITY, **TYPE_OF_TRUST, **TYPE_OF_BOARD}
 
 _TYPES: Final[Mapping[str, OrganisationType]] = {
     **{form.casefold(): kind for form, kind in _FORMATS.items()},

@@ -92,6 +92,9 @@ class HelpRequest(BaseModel, frozen=True):
     helped: Helped | None = None
     place: int | None = None
     """Which of all closed ones it is, from 1 in the order of closing."""
+    slot: int | None = None
+    """Which of the requests that its asker may have at a time it is, from 1, until it has ended: two are never the same
+    one, so nobody gets more by asking in several places at once."""
 
 
 class Match(BaseModel, frozen=True):
@@ -261,22 +264,29 @@ def evolve(offered: Offer | None, event: Event) -> Offer:
 
 
 def ask(
-    network: Network, home: Organisation | None, command: AskForHelp, principal: str, *, new_id: str, has: Sequence[str]
+    network: Network,
+    home: Organisation | None,
+    command: AskForHelp,
+    principal: str,
+    *,
+    new_id: str,
+    has: Mapping[int, PeerTopic],
 ) -> HelpRequest | Refusal:
-    """Asks for help. ``has``: the topics of the requests that whoever asks has open already."""
+    """Asks for help. ``has``: the topics of the requests that whoever asks has open already, by slot."""
     if not acts_for(network, principal):
         return Refusal(
             code="not-of-this-network",
             sentence="You cannot ask for that network: its steward and its representatives may.",  # kept, so no names
             field="network",
         )
-    if command.topic in has:
+    if command.topic in has.values():
         return Refusal(
             code="asked-already",
             sentence=f"There is an open request of yours on {_words(command.topic)}; show-my-peer-support shows it.",
             field="topic",
         )
-    if len(has) >= MAX_REQUESTS:
+    slot = next((each for each in range(1, MAX_REQUESTS + 1) if each not in has), None)
+    if slot is None:
         return Refusal(
             code="requests-enough",
             sentence=f"There are {len(has)} open requests of yours, and one more was asked; {MAX_REQUESTS} are allowed "
@@ -293,6 +303,7 @@ def ask(
         region=region_of(network, home),
         size=command.size,
         words=command.words,
+        slot=slot,
     )
 
 
@@ -412,7 +423,7 @@ def _waiting_again(request: HelpRequest) -> HelpRequest:
 
 
 def _ended(request: HelpRequest, at: datetime) -> HelpRequest:
-    return _with(_let_go(request), state="ended", answer_by=at + FORGOTTEN_AFTER)
+    return _with(_let_go(request), state="ended", answer_by=at + FORGOTTEN_AFTER, slot=None)
 
 
 def _let_go(request: HelpRequest) -> HelpRequest:

@@ -4,8 +4,10 @@ A signature is given for an organisation, so it matters who may give it. Here th
 network whose home the organisation is, once an operator has confirmed that the network speaks for it; else an operator.
 """
 
+import json
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
+from hashlib import sha256
 from typing import Final
 
 from pydantic import BaseModel
@@ -420,7 +422,11 @@ def _not_consulted_on(statement: Statement, members: Collection[str]) -> Refusal
 
 
 def _not_agreed(statement: Statement, proposal: Proposal | None) -> Refusal | None:
-    """A consensus statement needs the consensus: on this title, in this umbrella, on the wording as it is now."""
+    """A consensus statement needs the consensus: on this title, in this umbrella, on the wording as it is now.
+
+    A statement may be longer than a proposal, so the proposal holds its digest: who wants to know what is decided can
+    compare it with the one that ``show-statement`` tells.
+    """
     if proposal is None:
         if statement.kind != AGREED_FIRST:
             return None
@@ -433,14 +439,27 @@ def _not_agreed(statement: Statement, proposal: Proposal | None) -> Refusal | No
         why = f"the proposal is about {proposal.title!r}"
     elif proposal.opened_at is None or proposal.opened_at < statement.worded_at:
         why = "the statement was revised after the proposal was opened"
+    elif digest(statement) not in proposal.text:
+        why = "the text of the proposal does not hold the digest of this wording, so another may have been agreed on"
     else:
         return None
     return Refusal(
         code="not-agreed",
         sentence=f"The statement cannot be issued: {why}. A consensus statement needs a proposal of the same title "
-        "that was opened after its last revision and agreed.",
+        "that was opened after its last revision and agreed, with the statement's digest in its text: "
+        f"{digest(statement)}.",
         field="proposal",
+        data={"digest": digest(statement)},
     )
+
+
+def digest(statement: Statement) -> str:
+    """What a wording is known by, title and recommendations included: another wording has another (SHA-256)."""
+    recommended = sorted(
+        (each.text, each.addressee, each.organisation or "", each.due.isoformat())
+        for each in statement.recommendations.values()
+    )
+    return sha256(json.dumps([statement.title, statement.text, recommended]).encode()).hexdigest()
 
 
 # Signing it ----------------------------------------------------------------------------------------------------------
@@ -452,8 +471,7 @@ def signatory(
     """Who signs when a principal signs through a network: ``home``, its home organisation, or why that may not be.
 
     Anybody may register a network, name any organisation its home, and admit it in an umbrella of their own. So it
-    takes the word of somebody else: an operator confirmed the home. The network is a member besides, of an umbrella
-    that does not admit everybody unseen.
+    takes the word of somebody else: an operator confirmed the home. The network is a member of the umbrella besides.
     """
     person = represents(network, principal)
     if person is None:
@@ -471,13 +489,6 @@ def signatory(
             code="not-a-member",
             sentence=f"{network.name} cannot speak for its home organisation here: it is not a member network of "
             f"{umbrella.name}. An operator can note what the organisation says in a letter.",
-            field="network",
-        )
-    if umbrella.umbrella and umbrella.umbrella.open:
-        return Refusal(
-            code="members-admitted-unseen",
-            sentence=f"{umbrella.name} admits every network that applies, so none of its members speaks for its home "
-            f"organisation here, and neither does {network.name}. An operator can note what it says in a letter.",
             field="network",
         )
     return Signatory(organisation=home.id, network=network.id, person=person)

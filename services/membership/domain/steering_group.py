@@ -102,6 +102,13 @@ def vacancies(group: SteeringGroup) -> list[Vacancy]:
     ]
 
 
+def left_since(then: SteeringGroup | None, now: SteeringGroup | None) -> set[str]:
+    """The seats of then whose holder does not sit there any more: who it was is told to nobody who asks of the past."""
+    stays = {(key, seat.person, seat.principal) for key, seat in now.seats.items()} if now else set()
+    seats = then.seats if then else {}
+    return {key for key, seat in seats.items() if (key, seat.person, seat.principal) not in stays}
+
+
 def free_fte(group: SteeringGroup) -> float:
     """Full-time equivalents that may still be given, exact to the hundredth."""
     return (MAX_FTE * HUNDREDTHS - group.total_hundredths) / HUNDREDTHS

@@ -4,7 +4,7 @@ from services.membership import store
 from services.membership.domain import concern, network
 from services.membership.domain.concern import Concern, withdrawal_key
 from services.membership.handlers.surface import on
-from services.membership.store import CONCERNS, NETWORKS, WITHDRAWAL_KEYS
+from services.membership.store import CONCERNS, NETWORKS, PAST, WITHDRAWAL_KEYS
 from shared.contracts.membership import (
     CloseConcern,
     ConcernPage,
@@ -53,6 +53,7 @@ def withdraw_concern(command: WithdrawConcern, work: Work) -> Done | Refusal:
         return concern.unknown(command.concern)
     key = withdrawal_key(state.id, command.withdrawal_phrase) if command.withdrawal_phrase is not None else None
     has_key = key is not None and work.load(WITHDRAWAL_KEYS, key.id) is not None
+    state = concern.of_members(state, store.electorate(work, state.umbrella))
     return work.save(CONCERNS, state.id, concern.withdraw(state, command, work.principal, work.now, has_key=has_key))
 
 
@@ -100,7 +101,8 @@ def _load_steered(command: Steered, work: Work) -> Concern | Refusal:
     if isinstance(found, Refusal):
         return found
     umbrella, group = found
-    return concern.not_steering(umbrella, group, work.principal) or state
+    members = store.electorate(work, umbrella.id)
+    return concern.not_steering(umbrella, group, work.principal) or concern.of_members(state, members)
 
 
 @on.command(SubmitConcern, loads=_concern)
@@ -144,7 +146,7 @@ def chase_reply(timer: Timer, work: Work) -> None:
 # ---- questions -----------------------------------------------------------------------------------------------------
 
 
-@on.query(ListConcerns)
+@on.query(ListConcerns, as_of_from=PAST)
 def list_concerns(query: ListConcerns, reader: Reader) -> ConcernPage:
     return store.concern_page(reader, query)
 
@@ -154,6 +156,7 @@ def show_concern(query: ShowConcern, reader: Reader) -> ConcernView | Refusal:
     state = reader.load(CONCERNS, query.concern)
     if state is None:
         return concern.unknown(query.concern)
+    state = concern.of_members(state, store.electorate(reader, state.umbrella))
     names = store.names_of(reader, state.endorsements.keys())
     endorsements = [
         EndorsementView(network=id_, name=names[id_], since=endorsement.since)

@@ -10,7 +10,7 @@ from services.membership.domain.steering_group import SteeringGroup
 from services.membership.handlers import leaving, starter_paths
 from services.membership.handlers.steering_groups import view
 from services.membership.handlers.surface import on
-from services.membership.store import MEMBERSHIPS, NETWORKS, ORGANISATIONS, STEERING_GROUPS
+from services.membership.store import MEMBERSHIPS, NETWORKS, ORGANISATIONS, PAST, STEERING_GROUPS
 from shared.contracts.membership import (
     AdmitMemberNetwork,
     ApplyForMembership,
@@ -165,7 +165,7 @@ def withdraw_member_network(command: WithdrawMemberNetwork, work: Work) -> Done 
 # ---- questions -----------------------------------------------------------------------------------------------------
 
 
-@on.query(ListNetworks)
+@on.query(ListNetworks, as_of_from=PAST)
 def list_networks(query: ListNetworks, reader: Reader) -> NetworkPage:
     return store.network_page(reader, query)
 

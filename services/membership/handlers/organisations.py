@@ -7,7 +7,7 @@ from services.membership.domain import organisation, organisation_name, organisa
 from services.membership.domain.organisation import Organisation
 from services.membership.domain.organisation_name import Candidate
 from services.membership.handlers.surface import on
-from services.membership.store import ORGANISATIONS
+from services.membership.store import ORGANISATIONS, PAST
 from shared.contracts.membership import (
     FindOrganisation,
     ImportOrganisations,
@@ -56,7 +56,7 @@ def _take_in(command: ImportOrganisations, work: Work) -> Done | Refusal:
     return Done(events=tuple(sorted({event.wire.name for event in intake.events})), counts=intake.counts)
 
 
-@on.query(ListOrganisations)
+@on.query(ListOrganisations, as_of_from=PAST)
 def list_organisations(query: ListOrganisations, reader: Reader) -> OrganisationPage:
     return store.organisation_page(reader, query)
 

@@ -5,7 +5,7 @@ from services.membership.domain import partner
 from services.membership.domain.partner import Partner
 from services.membership.domain.steering_group import SteeringGroup
 from services.membership.handlers.surface import on
-from services.membership.store import NETWORKS, ORGANISATIONS, PARTNERS
+from services.membership.store import NETWORKS, ORGANISATIONS, PARTNERS, PAST
 from shared.contracts.membership import (
     EndPartnership,
     LinkPartner,
@@ -81,6 +81,6 @@ def end_partnership(command: EndPartnership, work: Work) -> Done | Refusal:
     return work.save(PARTNERS, state.id, partner.end(state, work.now))
 
 
-@on.query(ListPartners)
+@on.query(ListPartners, as_of_from=PAST)
 def list_partners(query: ListPartners, reader: Reader) -> PartnerPage:
     return store.partner_page(reader, query)

@@ -5,7 +5,7 @@ from services.membership.domain import network, proposal, steering_group
 from services.membership.domain.network import Network
 from services.membership.domain.proposal import Proposal
 from services.membership.handlers.surface import on
-from services.membership.store import NETWORKS, PROPOSALS
+from services.membership.store import NETWORKS, PAST, PROPOSALS
 from shared.contracts.membership import (
     AmendProposal,
     CloseProposal,
@@ -128,12 +128,12 @@ def close_at_deadline(timer: Timer, work: Work) -> None:
 # ---- questions -----------------------------------------------------------------------------------------------------
 
 
-@on.query(ListProposals)
+@on.query(ListProposals, as_of_from=PAST)
 def list_proposals(query: ListProposals, reader: Reader) -> ProposalPage:
     return store.proposal_page(reader, query)
 
 
-@on.query(ShowProposal)
+@on.query(ShowProposal, as_of_from=PAST)
 def show_proposal(query: ShowProposal, reader: Reader) -> ProposalView | Refusal:
     state = reader.load(PROPOSALS, query.proposal)
     if state is None:

@@ -6,7 +6,7 @@ from services.membership.domain.network import Network
 from services.membership.domain.statement import Signatory, Statement
 from services.membership.domain.steering_group import SteeringGroup
 from services.membership.handlers.surface import on
-from services.membership.store import NETWORKS, ORGANISATIONS, PROPOSALS, STATEMENTS
+from services.membership.store import NETWORKS, ORGANISATIONS, PAST, PROPOSALS, STATEMENTS
 from shared.contracts.membership import (
     AnswerRecommendation,
     CommentOnStatement,
@@ -247,7 +247,7 @@ def recommendation_due(timer: Timer, work: Work) -> None:
 # ---- questions -----------------------------------------------------------------------------------------------------
 
 
-@on.query(ListStatements)
+@on.query(ListStatements, as_of_from=PAST)
 def list_statements(query: ListStatements, reader: Reader) -> StatementPage:
     return store.statement_page(reader, query)
 
@@ -267,6 +267,7 @@ def show_statement(query: ShowStatement, reader: Reader) -> StatementView | Refu
         commented=tuple(sorted(state.comments)),
         silent=statement.silent(state),
         recommendations=recommendations,
+        digest=statement.digest(state),
     )
 
 
@@ -275,11 +276,11 @@ def list_comments(query: ListComments, reader: Reader) -> CommentPage:
     return store.comment_page(reader, query)
 
 
-@on.query(ListSignatures)
+@on.query(ListSignatures, as_of_from=PAST)
 def list_signatures(query: ListSignatures, reader: Reader) -> SignaturePage:
     return store.signature_page(reader, query)
 
 
-@on.query(ListRecommendations)
+@on.query(ListRecommendations, as_of_from=PAST)
 def list_recommendations(query: ListRecommendations, reader: Reader) -> RecommendationPage:
     return store.recommendation_page(reader, query)

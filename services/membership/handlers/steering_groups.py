@@ -1,23 +1,28 @@
 """The steering group of an umbrella network, and its work streams."""
 
+from collections.abc import Collection
+
 from services.membership import store
 from services.membership.domain import steering_group
 from services.membership.domain.network import Network
 from services.membership.domain.steering_group import HUNDREDTHS, SteeringGroup, free_fte, seat_key, vacancies
 from services.membership.handlers.surface import on
-from services.membership.store import NETWORKS, STEERING_GROUPS
+from services.membership.store import NETWORKS, PAST, STEERING_GROUPS
 from shared.contracts.membership import (
     AppointSteeringMember,
     CloseWorkStream,
+    ListSteeringGroups,
     OpenWorkStream,
     SeatView,
     StandDownSteeringMember,
+    SteeringGroupLine,
+    SteeringGroupPage,
     SteeringGroupView,
 )
 from shared.contracts.platform import Done
 from shared.refusal import Refusal
 from shared.timers import Timer
-from shared.unit_of_work import Place, Work
+from shared.unit_of_work import Place, Reader, Work
 
 END_TERM = "end-steering-term"
 
@@ -81,18 +86,37 @@ def close_work_stream(command: CloseWorkStream, work: Work) -> Done | Refusal:
     return work.save(STEERING_GROUPS, group.id, decision)
 
 
-def view(umbrella: Network, group: SteeringGroup | None) -> SteeringGroupView | None:
-    """The steering group of a network, its vacancies among the seats, leads first."""
+# ---- questions -----------------------------------------------------------------------------------------------------
+
+
+@on.query(ListSteeringGroups, as_of_from=PAST)
+def list_steering_groups(query: ListSteeringGroups, reader: Reader) -> SteeringGroupPage:
+    umbrellas, total, more = store.umbrella_page(reader, query)
+    ids = [umbrella.steering_group for umbrella in umbrellas if umbrella.steering_group]
+    groups, groups_now = reader.load_all(STEERING_GROUPS, ids), reader.present.load_all(STEERING_GROUPS, ids)
+    lines = []
+    for umbrella in umbrellas:
+        group, now = (found.get(umbrella.steering_group or "") for found in (groups, groups_now))
+        shown = view(umbrella, group, unnamed=steering_group.left_since(group, now))
+        if shown:
+            lines.append(SteeringGroupLine(network=umbrella.id, name=umbrella.name, steering_group=shown))
+    return SteeringGroupPage(steering_groups=tuple(lines), total=total, next=lines[-1].network if more else None)
+
+
+def view(umbrella: Network, group: SteeringGroup | None, unnamed: Collection[str] = ()) -> SteeringGroupView | None:
+    """The steering group of a network, its vacancies among the seats, leads first; of seats ``unnamed`` nobody."""
     if umbrella.steering_group is None:
         return None
     group = group or SteeringGroup(id=umbrella.steering_group, network=umbrella.id)
     held = [
         SeatView(
-            **seat.model_dump(exclude={"hundredths"}),
+            **seat.model_dump(exclude={"hundredths", "person", "principal"}),
             name=group.work_streams[seat.work_stream].name if seat.work_stream else None,
+            person=None if key in unnamed else seat.person,
+            principal=None if key in unnamed else seat.principal,
             fte=seat.hundredths / HUNDREDTHS,
         )
-        for seat in group.seats.values()
+        for key, seat in group.seats.items()
     ]
     vacant = [SeatView(**each.model_dump(), person=None, principal=None, fte=0) for each in vacancies(group)]
     return SteeringGroupView(
