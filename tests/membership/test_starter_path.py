@@ -1,6 +1,7 @@
 """The starter path of a forming network: its steps, when it is established, and the request for a peer."""
 
 from datetime import UTC, date, datetime, timedelta
+from types import MappingProxyType
 from typing import Any, get_args
 
 import pytest
@@ -162,7 +163,7 @@ def test_an_umbrella_is_not_registered_as_forming() -> None:
 # ---- the peer ------------------------------------------------------------------------------------------------------
 
 
-def a_peer_request(network: Network = LEEDS, home: Organisation | None = HOME, has: Any = ()) -> Any:
+def a_peer_request(network: Network = LEEDS, home: Organisation | None = HOME, has: Any = MappingProxyType({})) -> Any:
     return starter_path.peer_request(network, home, new_id=an_id(50), has=has)
 
 
@@ -173,9 +174,9 @@ def test_the_request_is_the_stewards_and_waits_like_any_other() -> None:
 
 
 def test_a_steward_who_has_such_a_request_or_enough_of_them_gets_no_other() -> None:
-    assert a_peer_request(has=[TOPIC]) is None
-    assert a_peer_request(has=["funding"] * MAX_REQUESTS) is None
-    assert a_peer_request(has=["funding"] * (MAX_REQUESTS - 1)) is not None
+    assert a_peer_request(has={1: TOPIC}) is None
+    assert a_peer_request(has=dict.fromkeys(range(1, MAX_REQUESTS + 1), "funding")) is None
+    assert a_peer_request(has={1: "funding", 3: "funding"}).slot == 2
 
 
 def test_the_peer_is_near_experienced_from_elsewhere_and_the_one_asked_least() -> None:

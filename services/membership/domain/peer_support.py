@@ -263,6 +263,11 @@ def evolve(offered: Offer | None, event: Event) -> Offer:
 # Asking --------------------------------------------------------------------------------------------------------------
 
 
+def free_slot(has: Collection[int]) -> int | None:
+    """Where one more request of somebody's has its place, if they may have one more."""
+    return next((each for each in range(1, MAX_REQUESTS + 1) if each not in has), None)
+
+
 def ask(
     network: Network,
     home: Organisation | None,
@@ -285,7 +290,7 @@ def ask(
             sentence=f"There is an open request of yours on {_words(command.topic)}; show-my-peer-support shows it.",
             field="topic",
         )
-    slot = next((each for each in range(1, MAX_REQUESTS + 1) if each not in has), None)
+    slot = free_slot(has)
     if slot is None:
         return Refusal(
             code="requests-enough",

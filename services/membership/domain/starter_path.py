@@ -4,7 +4,7 @@ The steps and their wording are ours; no charter lays them down. They are advice
 order, and a network is established when its steward says so, whatever is left of them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import date, datetime
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from services.membership.domain.network import Network, is_steward
 from services.membership.domain.organisation import Organisation
-from services.membership.domain.peer_support import MAX_REQUESTS, HelpRequest, region_of
+from services.membership.domain.peer_support import HelpRequest, free_slot, region_of
 from shared.contracts.membership import (
     NetworkEstablished,
     PeerTopic,
@@ -69,14 +69,15 @@ def begin(path: str, network: str, at: datetime) -> list[Event]:
 
 
 def peer_request(
-    network: Network, home: Organisation | None, *, new_id: str, has: Sequence[PeerTopic]
+    network: Network, home: Organisation | None, *, new_id: str, has: Mapping[int, PeerTopic]
 ) -> HelpRequest | None:
     """The request for a peer that comes with a path; from here the rules of peer support hold, as for any other.
 
     So nobody hears of it before the steward, whose request it is, has accepted the peer proposed. None for a steward
-    who has this topic among their open requests (``has``) already, or as many requests as one may.
+    who has this topic among their open requests (``has``, by slot) already, or as many requests as one may.
     """
-    if TOPIC in has or len(has) >= MAX_REQUESTS:
+    slot = free_slot(has)
+    if TOPIC in has.values() or slot is None:
         return None
     return HelpRequest(
         id=new_id,
@@ -86,6 +87,7 @@ def peer_request(
         organisation=network.organisation,
         type=home.type if home else None,
         region=region_of(network, home),
+        slot=slot,
     )
 
 

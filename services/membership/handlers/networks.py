@@ -38,7 +38,7 @@ from shared.unit_of_work import Place, Reader, Work
 def register_network(command: RegisterNetwork, work: Work) -> Done | Refusal:
     if refusal := starter_path.cannot_form(command):
         return refusal
-    has = store.topics_asked(work, work.principal) if command.forming else []
+    has = store.topics_asked(work, work.principal) if command.forming else {}
     id_ = work.new_id()
     decision = network.register(
         command,

@@ -1,5 +1,7 @@
 """Starter paths: begun with the registration of a forming network, walked by its steward, and seen by whoever asks."""
 
+from collections.abc import Mapping
+
 from services.membership import store
 from services.membership.domain import network, starter_path
 from services.membership.domain.network import Network
@@ -26,7 +28,7 @@ from shared.unit_of_work import Place, Reader, Work
 OnTheWay = RecordStarterStep | TakeBackStarterStep | DeclareNetworkEstablished
 
 
-def begin(registered: Done, work: Work, *, has: list[PeerTopic]) -> Done:
+def begin(registered: Done, work: Work, *, has: Mapping[int, PeerTopic]) -> Done:
     """Gives a network that was just registered as forming its path, and its steward a request for a peer."""
     found = work.load(NETWORKS, registered.id or "")
     if found is None:
