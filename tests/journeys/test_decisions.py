@@ -33,6 +33,7 @@ class Assembly:
             name, membership.RegisterNetwork(name=f"{name} network", reach="local", organisation=self.home)
         )
         await self.speak_for(name, name)
+        await self.people.tell("operator", membership.ConfirmNetworkHome(network=self.networks[name]))
         await self.people.tell(name, membership.ApplyForMembership(umbrella=self.umbrella, network=self.networks[name]))
 
     async def speak_for(self, name: str, principal: str) -> None:

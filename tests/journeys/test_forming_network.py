@@ -43,6 +43,7 @@ async def an_established_member(people: People, name: str) -> tuple[str, str]:
         name, membership.RegisterNetwork(name=f"{name} network", reach="local", organisation=home)
     )
     await people.tell(name, membership.AppointRepresentative(network=network, person=new_id(), principal=name))
+    await people.tell("operator", membership.ConfirmNetworkHome(network=network))
     await people.tell(name, membership.ApplyForMembership(umbrella=umbrella, network=network))
     return umbrella, network
 

@@ -20,6 +20,8 @@ from shared.contracts.membership import (
     ConcernOutcome,
     ConfirmNetworkHome,
     ConsultOnStatement,
+    ContributeToProposal,
+    DeclareNetworkEstablished,
     DraftProposal,
     DraftStatement,
     EndorseConcern,
@@ -28,6 +30,7 @@ from shared.contracts.membership import (
     GivenUmbrellaRules,
     IssueStatement,
     LinkPartner,
+    LinkPublisher,
     OpenProposal,
     OpenWorkStream,
     OrganisationType,
@@ -38,6 +41,7 @@ from shared.contracts.membership import (
     RecordRecommendationAnswer,
     RecordSignature,
     RecordSignatureWithdrawal,
+    RecordStarterStep,
     Region,
     RegisterNetwork,
     RegisterOrganisation,
@@ -45,11 +49,15 @@ from shared.contracts.membership import (
     RenameOrganisation,
     StandDownRepresentative,
     StandDownSteeringMember,
+    StarterStep,
     SteeringRole,
     SubmitConcern,
     TakeBackEndorsement,
+    TakeBackStarterStep,
     TakePosition,
     UnlinkPartner,
+    UnlinkPublisher,
+    WithdrawContribution,
     WithdrawMemberNetwork,
     WithdrawProposal,
     nation_of,
@@ -72,7 +80,7 @@ class RandomStory:
         self.chapters: list[Callable[[], None]] = [
             self.organisations, self.networks, self.networks, self.members, self.members, self.steering,
             self.proposals, self.proposals, self.concerns, self.concerns, self.statements, self.statements,
-            self.partners,
+            self.partners, self.discussions, self.beginnings, self.links,
         ]  # fmt: skip
         for name in ("one", "two"):
             self.organisations()
@@ -159,6 +167,27 @@ class RandomStory:
             CloseProposal(proposal=proposal),
             WithdrawProposal(proposal=proposal, reason="No."),
         )
+
+    def discussions(self) -> None:
+        proposal, network = self.one("proposal"), self.one("network")
+        said = ContributeToProposal(proposal=proposal, network=network, text="Well said.")
+        self.make("contribution", said)
+        self.any_of(said, said, WithdrawContribution(proposal=proposal, contribution=self.one("contribution")))
+
+    def beginnings(self) -> None:
+        home, today = self.one("organisation"), clock.now().date()
+        self.make("forming", RegisterNetwork(name=new_id(), reach="local", organisation=home, forming=True))
+        network, step = self.one("forming"), self.draw.choice(get_args(StarterStep))
+        self.any_of(
+            RecordStarterStep(network=network, step=step, done_on=today - timedelta(days=1)),
+            TakeBackStarterStep(network=network, step=step),
+            DeclareNetworkEstablished(network=network),
+        )
+
+    def links(self) -> None:
+        publisher = f"hr-{self.draw.randrange(9)}"
+        link = LinkPublisher(publisher=publisher, organisation=self.one("organisation"))
+        self.any_of(link, link, UnlinkPublisher(publisher=publisher))
 
     def concerns(self) -> None:
         if self.draw.random() < 0.4:

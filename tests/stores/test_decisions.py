@@ -20,6 +20,7 @@ from shared.contracts.membership import (
     ApplyForMembership,
     AppointRepresentative,
     CloseProposal,
+    ConfirmNetworkHome,
     ContributeToProposal,
     ContributionPage,
     DraftProposal,
@@ -51,6 +52,8 @@ class Deciding(Service):
         self.all = self.umbrella(open=True)
         home = self.organisation("leeds-city-council", "council")
         self.networks = {name: self.network(name, home) for name in ("leeds", "york", "hull")}
+        for network in self.networks.values():
+            self.do(ConfirmNetworkHome(network=network), "operator")
         for name in ("leeds", "york"):
             self.join(name)
 

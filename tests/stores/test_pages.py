@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from shared import clock
-from shared.contracts.membership import ListComments, ListSignatures
+from shared.contracts.membership import ListComments, ListContributions, ListSignatures
 from shared.contracts.message import Query, contracts
 from tests.stores.random_story import RandomStory
 from tests.stores.test_membership import Service, service
@@ -15,7 +15,7 @@ __all__ = ["service"]  # a fixture
 
 LISTS: list[Any] = [each for each in contracts("query", "membership") if each.wire.name.startswith("list-")]
 IN_ANOTHER_ORDER = {"list-comments": "network", "list-signatures": "organisation", "list-organisations": "key",
-                    "list-steering-groups": "network"}  # fmt: skip
+                    "list-steering-groups": "network", "list-publisher-links": "publisher"}  # fmt: skip
 """What the rows of a list are known and ordered by, where that is not their id."""
 ROUNDS = 9
 
@@ -26,6 +26,9 @@ def questions(story: RandomStory) -> Iterator[Query[Any]]:
         if contract in (ListComments, ListSignatures):
             for statement in story.ids["statement"]:
                 yield contract(statement=statement)
+        elif contract is ListContributions:
+            for proposal in story.ids["proposal"]:
+                yield contract(proposal=proposal)
         else:
             yield contract()
 

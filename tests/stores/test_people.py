@@ -16,6 +16,7 @@ from shared.contracts.membership import (
     AppointRepresentative,
     AppointSteeringMember,
     AppointSteward,
+    ConfirmNetworkHome,
     LinkPublisher,
     ListNetworks,
     ListPublisherLinks,
@@ -231,6 +232,7 @@ def test_nobody_who_is_called_a_representative_with_other_credentials_is_tied_to
     home = service.organisation("leeds-city-council", "council")
     trap = service.do(RegisterNetwork(name="Trap", reach="local", organisation=home), "mallory")
     service.do(AppointRepresentative(network=trap, person=lena, principal="mallory"), "mallory")
+    service.do(ConfirmNetworkHome(network=trap), "operator")
     service.do(ApplyForMembership(umbrella=umbrella, network=trap), "mallory")
     seat_lead(service, umbrella, lena, "lena")
     service.do(WithdrawMemberNetwork(umbrella=umbrella, network=trap), "mallory")
@@ -254,6 +256,7 @@ class Council:
         self.anne, self.dora = new_id(), new_id()
         for network, by in ((self.leeds, "anne"), (self.york, "york")):
             service.do(AppointRepresentative(network=network, person=self.anne, principal="anne"), by)
+            service.do(ConfirmNetworkHome(network=network), "operator")
         service.do(NameDeputy(network=self.leeds, person=self.dora, principal="dora"), "anne")
         service.do(ApplyForMembership(umbrella=self.umbrella, network=self.leeds), "anne")
         self.group = seat_lead(service, self.umbrella, self.anne, "anne")

@@ -17,6 +17,7 @@ from shared.contracts.membership import (
     ApplyForMembership,
     AppointRepresentative,
     AskForHelp,
+    ConfirmNetworkHome,
     DeclareNetworkEstablished,
     GivenUmbrellaRules,
     HandOverStewardship,
@@ -181,6 +182,7 @@ def test_a_network_that_is_still_forming_lends_no_experience_and_does_once_estab
     network = service.form()
     service.do(AppointRepresentative(network=network, person=new_id(), principal="ripon"), STEWARD)
     [umbrella] = service.ask(ListNetworks(umbrellas=True)).networks
+    service.do(ConfirmNetworkHome(network=network), "operator")
     service.do(ApplyForMembership(umbrella=umbrella.id, network=network), STEWARD)
     offer = OfferExperience(network=network, topics=("funding",), size="50-to-249")
     assert service.refused(offer, "ripon") == "still-forming"
