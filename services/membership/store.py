@@ -192,12 +192,12 @@ def speaks_in(work: Work, umbrella: str, principal: str) -> bool:
 
 
 def spoken_for_by(work: Work, umbrella: str, person: str, principal: str) -> list[str]:
-    """The member networks of an umbrella that a person speaks for with these credentials."""
+    """The member networks of an umbrella that a person represents with these credentials.
+
+    Not those they are a deputy in: anybody may be named one, and must not be tied to a network by it.
+    """
     member, speaker = tables.memberships.c, tables.representatives.c
-    speaks = or_(
-        and_(speaker.key == person, speaker.principal == principal),
-        and_(speaker.deputy == person, speaker.deputy_principal == principal),
-    )
+    speaks = and_(speaker.key == person, speaker.principal == principal)
     statement = (
         select(member.network)
         .join_from(tables.memberships, tables.representatives, speaker.owner == member.network)

@@ -347,14 +347,15 @@ def test_a_vacancy_says_how_the_last_one_went_and_a_seat_nobody_held_says_nothin
     ]
 
 
-def test_who_leaves_an_employer_loses_every_seat_of_its_own_umbrella_and_elsewhere_those_held_for_its_networks() -> (
+def test_who_leaves_an_employer_loses_the_seats_held_for_its_networks_and_in_its_umbrella_those_held_for_nobody() -> (
     None
 ):
     group, who = held_for(LEEDS), person(0)["person"]
     members = [LEEDS, YORK]
     assert steering_group.end_with_person(group, who, [YORK], members) == []
-    for homes in ([LEEDS], [UMBRELLA.id]):
-        [ended] = steering_group.end_with_person(group, who, homes, members)
+    assert steering_group.end_with_person(group, who, [UMBRELLA.id], members) == []
+    for seated_as, homes in ((group, [LEEDS]), (held_for(), [UMBRELLA.id])):
+        [ended] = steering_group.end_with_person(seated_as, who, homes, members)
         assert isinstance(ended, SteeringMemberStoodDown)
         assert (ended.because, ended.left_with) == ("stood-down", None)
     assert steering_group.end_with_person(held_for(LEEDS, YORK), who, [LEEDS], members) == []

@@ -170,8 +170,9 @@ class RandomStory:
 
     def discussions(self) -> None:
         proposal, network = self.one("proposal"), self.one("network")
-        said = ContributeToProposal(proposal=proposal, network=network, text="Well said.")
-        self.make("contribution", said)
+        for known in self.ids.get("network", [])[:6]:
+            self.make("contribution", ContributeToProposal(proposal=proposal, network=known, text="Well said."))
+        said = ContributeToProposal(proposal=proposal, network=network, text="So is this.")
         self.any_of(said, said, WithdrawContribution(proposal=proposal, contribution=self.one("contribution")))
 
     def beginnings(self) -> None:
@@ -215,6 +216,8 @@ class RandomStory:
         for network in self.ids.get("network", []):
             self.service.send(CommentOnStatement(statement=statement, network=network, text="Good."))
         self.service.send(IssueStatement(statement=statement, version=1))
+        for known in self.ids["organisation"][-4:]:
+            self.service.send(RecordSignature(statement=statement, organisation=known))
         recommended = [each["id"] for each in self._recommended(statement)]
         status = self.draw.choice(get_args(RecommendationStatus))
         answer = {"statement": statement, "status": status, "reason": "So."}

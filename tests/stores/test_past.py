@@ -86,7 +86,7 @@ def without_those_who_left(then: SteeringGroupPage, now: SteeringGroupPage) -> S
         seats = tuple(
             seat
             if (line.network, seat.role, seat.work_stream, seat.person) in here
-            else seat.model_copy(update={"person": None, "principal": None})
+            else seat.model_copy(update={"person": None, "principal": None, "networks": ()})
             for seat in line.steering_group.seats
         )
         group = line.steering_group.model_copy(update={"seats": seats})

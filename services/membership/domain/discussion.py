@@ -104,10 +104,11 @@ def withdraw(
             "those it has.",
             field="contribution",
         )
-    if not acts_for(network, principal):
+    if not (acts_for(network, principal) or speaks_for(network, principal)):
         return Refusal(
             code="not-of-this-network",
-            sentence=f"{principal} cannot take back what {network.name} said: its steward and its representatives may.",
+            sentence=f"{principal} cannot take back what {network.name} said: its steward, its representatives and "
+            "their deputies may.",
             field="contribution",
         )
     if contribution.withdrawn_at is not None:
@@ -141,15 +142,16 @@ def told(contribution: Contribution, proposal: Proposal, *, first_of_day: bool) 
     return [ContributionMade.model_validate(ids | made)]
 
 
-def not_for(
-    proposal: Proposal, umbrella: Network, group: SteeringGroup, principal: str, *, speaks: bool
-) -> Refusal | None:
-    """Refuses whoever the discussion is not for. ``speaks``: for a member network, or for one that has a voice."""
-    if speaks or principal == proposal.author or may_steer(umbrella, group, principal):
+def not_for(umbrella: Network, group: SteeringGroup, principal: str, *, speaks: bool) -> Refusal | None:
+    """Refuses whoever the discussion is not for. ``speaks``: for a member network, or for one that has a voice.
+
+    Its author reads it for as long as they speak or steer, and no longer: the words are their colleagues'.
+    """
+    if speaks or may_steer(umbrella, group, principal):
         return None
     return Refusal(
         code="not-a-member",
-        sentence=f"{principal} cannot read this discussion: it is for representatives of the member networks of "
-        f"{umbrella.name} and of those asked, for its steward and steering group, and for the author.",
+        sentence=f"{principal} cannot read this discussion: it is for those who speak for the member networks of "
+        f"{umbrella.name} or for those asked, and for its steward and steering group.",
         field="proposal",
     )

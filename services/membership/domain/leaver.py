@@ -36,6 +36,13 @@ def link(
     """Lets a publisher say who left an organisation. A second organisation takes a publisher of its own."""
     if organisation is None:
         return unknown(command.organisation, "organisation")
+    if organisation.closed_at is not None:
+        return Refusal(
+            code="organisation-closed",
+            sentence=f"{organisation.name} is closed, so nobody leaves it any more; link the publisher with the body "
+            "its networks are at home in now.",
+            field="organisation",
+        )
     if existing and existing.organisation:
         return Refusal(
             code="publisher-linked",
@@ -74,7 +81,7 @@ def leave(network: Network, person: str, acts_as: Collection[str]) -> list[Event
 
     A steward is known by their principal, unless they were named with their person: then by that alone.
     """
-    principals = {*acts_as, *_principals(network, person)}
+    principals = {*acts_as, *(who.principal for id_, who in network.representatives.items() if id_ == person)}
     is_their_stewardship = (
         network.steward in principals if network.steward_person is None else network.steward_person == person
     )
@@ -84,12 +91,6 @@ def leave(network: Network, person: str, acts_as: Collection[str]) -> list[Event
         *end_representative(network, person),
         *([ended] if is_their_stewardship and not network.steward_left else ()),
     ]
-
-
-def _principals(network: Network, person: str) -> list[str]:
-    as_representative = [who.principal for id_, who in network.representatives.items() if id_ == person]
-    as_deputy = [who.deputy_principal for who in network.representatives.values() if who.deputy == person]
-    return as_representative + [principal for principal in as_deputy if principal]
 
 
 def evolve(state: PublisherLink | None, event: Event) -> PublisherLink:

@@ -285,12 +285,17 @@ def end_with_networks(group: SteeringGroup, left: Collection[str], members: Coll
 def end_with_person(group: SteeringGroup, person: str, homes: Collection[str], members: Collection[str]) -> list[Event]:
     """Frees the seats of somebody who left an employer; ``homes`` are the networks that are at home there.
 
-    In the steering group of one of those every seat; elsewhere those held for them and for no other member network.
+    Those held for these networks and for no other member network; and in the steering group of one of these, those held
+    for no member network at all. Nobody's employer takes a seat that is held for the network of another.
     """
     return [
         _stood_down(group, seat, "stood-down")
         for seat in group.seats.values()
-        if seat.person == person and (group.network in homes or _held_for_these_alone(seat, homes, members))
+        if seat.person == person
+        and (
+            _held_for_these_alone(seat, homes, members)
+            or (group.network in homes and not set(seat.networks) & set(members))
+        )
     ]
 
 

@@ -67,4 +67,4 @@ def list_contributions(query: ListContributions, reader: Reader) -> Contribution
     if isinstance(found, Refusal):
         return found
     speaks = store.speaks_on(reader, state, reader.principal)
-    return discussion.not_for(state, *found, reader.principal, speaks=speaks) or store.contribution_page(reader, query)
+    return discussion.not_for(*found, reader.principal, speaks=speaks) or store.contribution_page(reader, query)

@@ -37,7 +37,9 @@ def person_left(message: PersonLeft, work: Work) -> Refusal | None:
     link = store.link_of(work, work.principal)
     if link is None or link.organisation is None:
         return leaver.unheard(work.principal)
-    homes = store.at_home_in(work, [link.organisation])
+    # Locked by now: one that was carried over to another body meanwhile is that body's affair.
+    found = store.at_home_in(work, [link.organisation])
+    homes = {id_: network for id_, network in found.items() if network.organisation == link.organisation}
     decisions = {}
     for id_, network in homes.items():
         group = work.load(STEERING_GROUPS, network.steering_group) if network.steering_group else None

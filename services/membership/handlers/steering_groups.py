@@ -110,10 +110,11 @@ def view(umbrella: Network, group: SteeringGroup | None, unnamed: Collection[str
     group = group or SteeringGroup(id=umbrella.steering_group, network=umbrella.id)
     held = [
         SeatView(
-            **seat.model_dump(exclude={"hundredths", "person", "principal"}),
+            **seat.model_dump(exclude={"hundredths", "person", "principal", "networks"}),
             name=group.work_streams[seat.work_stream].name if seat.work_stream else None,
             person=None if key in unnamed else seat.person,
             principal=None if key in unnamed else seat.principal,
+            networks=() if key in unnamed else seat.networks,  # they could tell who it was
             fte=seat.hundredths / HUNDREDTHS,
         )
         for key, seat in group.seats.items()
