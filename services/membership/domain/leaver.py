@@ -1,8 +1,8 @@
 """People who leave their employer: who may say so of whom, and what of theirs ends with it.
 
 A publisher speaks for one organisation, by an operator's word, and so for the networks at home there. What it says of
-a person is neither answered nor kept, so it cannot be used to find out whom the networks know; and no event says more
-than that somebody stood down or left. Whoever is still there can be appointed again at once.
+a person is not answered, and no store keeps it, so it cannot be used to find out whom the networks know; and no event
+says more than that somebody stood down or left. Whoever is still there can be appointed again at once.
 """
 
 from collections.abc import Collection
