@@ -345,7 +345,7 @@ class HandOverStewardship(Command):
 
 
 class AppointSteward(Command):
-    """Makes somebody the steward of a network whose steward is gone."""
+    """Makes somebody the steward of a network whose steward is gone, as an operator judges."""
 
     roles: ClassVar[tuple[Role, ...]] = ("operator",)
     network: Id
