@@ -459,7 +459,10 @@ def statement_page(reader: Reader, query: ListStatements) -> StatementPage:
         if wanted is not None:
             statement = statement.where(column == wanted)
     if query.signed_by is not None:
-        mine = select(signed.owner).where(signed.key == query.signed_by, signed.withdrawn_at.is_(None))
+        body = reader.load(ORGANISATIONS, query.signed_by)
+        before = _steps(reader, body, lambda one: one.predecessors) if body else ()
+        signers = [query.signed_by, *(one.id for one in before if one.closed_at is not None)]
+        mine = select(signed.owner).where(signed.key.in_(signers), signed.withdrawn_at.is_(None))
         statement = statement.where(c.id.in_(mine))
     rows, total, more = _page(reader, statement, c.id, query.after, query.limit)
     summaries = tuple(StatementSummary.model_validate(row._mapping) for row in rows)
@@ -483,7 +486,7 @@ def signature_page(reader: Reader, query: ListSignatures) -> SignaturePage:
     """Who signed a statement."""
     c, organisations = tables.signatures.c, tables.organisations.c
     statement = (
-        select(tables.signatures, c.key.label("organisation"), organisations.name)
+        select(tables.signatures, c.key.label("organisation"), organisations.name, organisations.successors)
         .join_from(tables.signatures, tables.organisations, organisations.id == c.key)
         .where(c.owner == query.statement)
     )

@@ -1500,7 +1500,10 @@ class ListStatements(Query[StatementPage]):
     umbrella: Id | None = None
     kind: StatementKind | None = None
     state: StatementState | None = None
-    signed_by: Id | None = Field(default=None, description="issued ones that bear the signature of this organisation")
+    signed_by: Id | None = Field(
+        default=None,
+        description="issued ones that bear the signature of this organisation, or of one it took over from",
+    )
     limit: int = Field(default=50, ge=1, le=500)
     after: Id | None = Field(default=None, description="`next` of the page before")
     as_of: AsOf = None
@@ -1577,6 +1580,9 @@ class SignatureView(BaseModel, frozen=True):
     network: Id | None = Field(description="the member network that signed for it; none if an operator noted it")
     signed_at: Moment
     withdrawn_at: Moment | None = Field(description="when it was taken back, if it was")
+    successors: tuple[Id, ...] = Field(
+        default=(), description="organisations that took over from this one since, and the signature with it"
+    )
 
 
 class SignaturePage(BaseModel, frozen=True):

@@ -28,6 +28,7 @@ from shared.contracts.membership import (
     ListRecommendations,
     ListSignatures,
     ListStatements,
+    MergeOrganisations,
     OpenProposal,
     RecordRecommendationAnswer,
     RecordSignature,
@@ -129,6 +130,22 @@ def test_a_consensus_statement_is_issued_on_the_agreed_proposal(service: Service
     service.do(CloseProposal(proposal=proposal))
     service.do(IssueStatement(statement=story.id, version=1, proposal=proposal))
     assert story.shown().proposal == proposal
+
+
+def test_a_signature_passes_to_whoever_takes_over_and_still_says_who_gave_it(service: Service) -> None:
+    story = Story(service)
+    story.issue()
+    old, new = service.organisation("old-council", "council"), service.organisation("new-council", "council")
+    newest = service.organisation("newest-council", "council")
+    service.do(RecordSignature(statement=story.id, organisation=old), "operator")
+    assert service.ask(ListStatements(signed_by=newest)).statements == ()
+    service.do(MergeOrganisations(organisations=(old,), into=new), "operator")
+    service.do(MergeOrganisations(organisations=(new,), into=newest), "operator")
+    [signature] = service.ask(ListSignatures(statement=story.id)).signatures
+    assert (signature.name, signature.successors) == ("Old Council", (new,))
+    for body in (old, new, newest):
+        assert [each.id for each in service.ask(ListStatements(signed_by=body)).statements] == [story.id]
+    assert service.ask(ListStatements(signed_by=story.home())).statements == ()
 
 
 def test_an_organisation_signs_through_its_member_network_and_withdraws(service: Service) -> None:
