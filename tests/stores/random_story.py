@@ -28,9 +28,11 @@ from shared.contracts.membership import (
     EndPartnership,
     GivenRecommendation,
     GivenUmbrellaRules,
+    HandOverStewardship,
     IssueStatement,
     LinkPartner,
     LinkPublisher,
+    NameDeputy,
     OpenProposal,
     OpenWorkStream,
     OrganisationType,
@@ -58,6 +60,7 @@ from shared.contracts.membership import (
     UnlinkPartner,
     UnlinkPublisher,
     WithdrawContribution,
+    WithdrawDeputy,
     WithdrawMemberNetwork,
     WithdrawProposal,
     nation_of,
@@ -80,7 +83,7 @@ class RandomStory:
         self.chapters: list[Callable[[], None]] = [
             self.organisations, self.networks, self.networks, self.members, self.members, self.steering,
             self.proposals, self.proposals, self.concerns, self.concerns, self.statements, self.statements,
-            self.partners, self.discussions, self.beginnings, self.links,
+            self.partners, self.discussions, self.beginnings, self.links, self.people,
         ]  # fmt: skip
         for name in ("one", "two"):
             self.organisations()
@@ -183,6 +186,16 @@ class RandomStory:
             RecordStarterStep(network=network, step=step, done_on=today - timedelta(days=1)),
             TakeBackStarterStep(network=network, step=step),
             DeclareNetworkEstablished(network=network),
+        )
+
+    def people(self) -> None:
+        network, deputy = self.one("network"), self.draw.choice(PEOPLE)
+        named = NameDeputy(network=network, person=deputy, principal=f"d{deputy[-1]}")
+        self.any_of(
+            named,
+            named,
+            WithdrawDeputy(network=network, person=deputy),
+            HandOverStewardship(network=network, principal="sam", person=self.draw.choice((None, deputy))),
         )
 
     def links(self) -> None:
