@@ -167,11 +167,12 @@ class Process:
         await self._declare()
         if self._engine.dialect.name != "sqlite":  # other replicas may commit what this one relays
             await nc.subscribe(self._wake_subject, cb=self._woken)
-        self._looping = self._watch("loop", self._loop.run())
         # Not through FastStream, which would spend more on a command than everything else together.
         self._commands = await nc.subscribe_directly(
             self._everything("command"), self._receive_command, queue=self._service.name
         )
+        # From here on nothing is waited for: who is asked to stop finds all of it there, or none.
+        self._looping = self._watch("loop", self._loop.run())
         self._consuming = [
             self._watch(
                 f"consumer of {durable.stream}",

@@ -1,5 +1,6 @@
 """People who leave their employer: who may say so, and what of theirs ends."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 from services.membership.domain import leaver, network
@@ -133,5 +134,13 @@ def test_a_publisher_is_linked_with_one_organisation_and_may_be_with_another_onc
         assert code(leaver.unlink(UnlinkPublisher(publisher="leeds-hr"), nothing)) == "publisher-not-linked"
 
 
-def test_no_publisher_is_linked_with_an_organisation_that_is_not_there() -> None:
+def test_no_publisher_is_linked_with_an_organisation_that_is_not_there_or_no_more() -> None:
     assert code(link(organisation=None)) == "organisation-unknown"
+    closed = COUNCIL.model_copy(update={"closed_at": datetime(2026, 4, 1, tzinfo=UTC)})
+    assert code(link(organisation=closed)) == "organisation-closed"
+
+
+def test_nobody_loses_a_stewardship_for_being_named_a_deputy_with_the_stewards_credentials() -> None:
+    named = LEEDS.representatives[BEN].model_copy(update={"deputy": DORA, "deputy_principal": "anne"})
+    trapped = LEEDS.model_copy(update={"representatives": {BEN: named}})
+    assert names_of(leave(DORA, trapped)) == ["deputy-withdrawn"]

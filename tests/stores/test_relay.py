@@ -68,11 +68,16 @@ async def relay_everything(
     with ThreadPoolExecutor(1) as reader:
         relay = Relay(nc, loop, store, reader, restore)
         running = asyncio.create_task(relay.run())
-        async with asyncio.timeout(20):
-            while unsent(store):  # noqa: ASYNC110  the relay tells nobody
-                await asyncio.sleep(0.02)
+        await everything_sent(store)
         relay.stop()
         await running
+
+
+async def everything_sent(store: Engine) -> None:
+    """Returns when everything is marked as sent."""
+    async with asyncio.timeout(20):
+        while unsent(store):  # noqa: ASYNC110  the relay tells nobody
+            await asyncio.sleep(0.02)
 
 
 def unsent(store: Engine) -> int:
@@ -168,16 +173,12 @@ async def test_what_is_handed_over_goes_out_behind_what_only_the_table_tells_of(
         with ThreadPoolExecutor(1) as reader:
             relay = Relay(nc, loop, store, reader, nothing_to_restore)
             running = asyncio.create_task(relay.run())
-            async with asyncio.timeout(10):
-                while unsent(store):  # noqa: ASYNC110  the relay tells nobody
-                    await asyncio.sleep(0.02)
+            await everything_sent(store)
             rows = record(store, 50)
             with reading(store) as connection:
                 behind = outbox.unsent(connection, 50)
             relay.hand_over(behind[place] for place in handed_over)
-            async with asyncio.timeout(10):
-                while unsent(store):  # noqa: ASYNC110  the relay tells nobody
-                    await asyncio.sleep(0.02)
+            await everything_sent(store)
             relay.stop()
             await running
         ids = [await id_in_stream(nc, place) for place in range(1, 52)]
@@ -201,9 +202,7 @@ async def test_what_stands_behind_a_message_that_its_stream_refused_is_not_sent_
             assert "expected stream does not match" in relay.trouble
             with writing(store) as connection:
                 connection.execute(update(OUTBOX).where(OUTBOX.c.id == rows[1]["id"]).values(subject=subject))
-            async with asyncio.timeout(10):
-                while unsent(store):  # noqa: ASYNC110  the relay tells nobody
-                    await asyncio.sleep(0.02)
+            await everything_sent(store)
             relay.stop()
             await running
         ids = [await id_in_stream(nc, place) for place in range(1, 4)]
@@ -243,9 +242,7 @@ async def test_a_relay_outlives_a_store_that_is_away(store: Engine, loop: Loop, 
             relay = Relay(nc, loop, store, reader, nothing_to_restore)
             running = asyncio.create_task(relay.run())
             record(store, 1)
-            async with asyncio.timeout(10):
-                while unsent(store):  # noqa: ASYNC110  the relay tells nobody
-                    await asyncio.sleep(0.02)
+            await everything_sent(store)
             shut(store, away=True)
             try:
                 async with asyncio.timeout(10):
