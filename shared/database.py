@@ -168,9 +168,8 @@ def trouble_behind(error: BaseException | None) -> DBAPIError | None:
 
 def reason_without_values(error: BaseException) -> str:
     """What an error says; of a database's no more than which rule of a table stood against it: never what was given."""
-    if hasattr(
-        error, "sqlstate"
-    ):  # psycopg's; importing it takes a seventh of a second, also where the store is SQLite
+    # Known by what it has: to import psycopg takes a seventh of a second, also where the store is SQLite.
+    if hasattr(error, "sqlstate"):
         diagnosis: Any = getattr(error, "diag", None)
         of_a_constraint = str(error.sqlstate).startswith(CONSTRAINT_BROKEN)
         return str(diagnosis.message_primary if of_a_constraint else f"SQLSTATE {error.sqlstate}")
