@@ -48,6 +48,10 @@ LOOP = MetaData()
 LOCK_TIMEOUT = 5.0
 """Seconds a transaction waits for a lock before it is rolled back and tried again."""
 
+CHECKPOINT_PAGES = 4_000
+"""Pages that SQLite's log holds until they are copied into the database: 16 MB. A full transaction writes some 300, and
+most of them the next one writes anew."""
+
 LOT = 30_000
 """Values that are named in one statement: SQLite takes 32 766 parameters, PostgreSQL 65 535."""
 
@@ -120,6 +124,8 @@ def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute(f"PRAGMA busy_timeout = {int(LOCK_TIMEOUT * 1000)}")
     connection.execute("PRAGMA cache_size = -32768")
+    connection.execute("PRAGMA temp_store = MEMORY")  # what a savepoint needs to undo goes to a file otherwise
+    connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
 
 
 @contextmanager

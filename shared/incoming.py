@@ -5,6 +5,7 @@ spends on a message that it follows, that is a third (``docs/decisions/receiving
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from typing import Any
 
 from nats.aio.client import Client
@@ -14,6 +15,11 @@ from nats.protocol.parser import Parser
 
 _VERSION = b"NATS/1.0\r\n"
 _END = b"\r\n"
+
+
+@cache
+def _label(name: str) -> bytes:
+    return b"\r\n%s: " % name.encode()
 
 
 class Headers(Mapping[str, str]):
@@ -27,10 +33,11 @@ class Headers(Mapping[str, str]):
         self._parsed: dict[str, str] | None = None
 
     def __getitem__(self, name: str) -> str:
-        begin = self._raw.rfind(b"\r\n%s: " % name.encode())
+        label = _label(name)
+        begin = self._raw.rfind(label)
         if begin < 0:
             return self._all()[name]
-        begin += len(_END) + len(name.encode()) + len(b": ")
+        begin += len(label)
         return self._raw[begin : self._raw.index(_END, begin)].decode(errors="replace").strip()
 
     def __iter__(self) -> Iterator[str]:

@@ -26,7 +26,7 @@ from shared.refusal import Refusal
 from shared.surface import Arrival, Received, Surface
 from shared.tasks import TaskOutcome
 from shared.testing.fault_points import fault_point
-from shared.transaction import Call, Committed, Transaction, Turn, reply_to
+from shared.transaction import Call, Committed, MustBeUndone, Transaction, Turn, reply_to
 
 BATCH_SIZE = 500
 """Messages one transaction takes at most."""
@@ -199,7 +199,11 @@ class Loop:
         while turn := self._turn or self._next_turn():
             self._turn = turn
             self._asked_at = self._asked_at or time.monotonic()
-            committed = self._transact(turn)
+            try:
+                committed = self._transact(turn)
+            except MustBeUndone:
+                turn.careful = True
+                continue
             if committed.timers:
                 self._timers_due_at = committed.timers_due_at
             self._turn = self._asked_at = None
@@ -216,7 +220,7 @@ class Loop:
         fault_point("before-begin")
         with self._transaction() as connection:
             fault_point("after-begin")
-            committed = Transaction(connection, self._surface, self._batch_size).run(
+            committed = Transaction(connection, self._surface, self._batch_size, careful=turn.careful).run(
                 turn.arrivals, turn.calls, look_at_timers=turn.look_at_timers
             )
             fault_point("before-commit")

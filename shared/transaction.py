@@ -7,6 +7,7 @@ import asyncio
 import json
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -50,6 +51,7 @@ class Turn:
     arrivals: Sequence[Arrival]
     calls: Sequence[Call]
     look_at_timers: bool
+    careful: bool = False
 
 
 @dataclass(slots=True)
@@ -64,13 +66,22 @@ class Committed:
     timers_due_at: datetime | None = None
 
 
-class Transaction:
-    """One database transaction of the loop: decides on each message, writes for all of them."""
+class MustBeUndone(Exception):
+    """Something of a transaction cannot be written, and nothing of it can be told apart any more."""
 
-    def __init__(self, connection: Connection, surface: Surface, batch_size: int) -> None:
+
+class Transaction:
+    """One database transaction of the loop: decides on each message, writes for all of them.
+
+    Nearly always all of it can be written, so that it begins without savepoints: with one, SQLite copies every page
+    before it changes it. ``MustBeUndone`` says that it was not so; then it has to be run again, ``careful``.
+    """
+
+    def __init__(self, connection: Connection, surface: Surface, batch_size: int, *, careful: bool = True) -> None:
         self._connection = connection
         self._surface = surface
         self._batch_size = batch_size
+        self._careful = careful
         self._now = clock.now()
         self._committed = Committed()
         self._moved: set[str] = set()
@@ -98,11 +109,13 @@ class Transaction:
             return []
         together = Together(self._connection, self._surface, self._now)
         try:
-            with savepoint(self._connection):
+            with savepoint(self._connection) if self._careful else nullcontext():
                 replies = together.run(arrivals)
         except Exception as error:
             if trouble_behind(error):
                 raise
+            if not self._careful:
+                raise MustBeUndone from error
             refused = error
         else:
             self._moved |= together.moved.keys()

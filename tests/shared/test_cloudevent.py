@@ -1,16 +1,17 @@
 """CloudEvents are read in both modes, written in both, and every fault is told by name, place and remedy."""
 
 import json
+import math
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 
 from shared.contracts import cloudevent
-from shared.contracts.cloudevent import MAX_ATTRIBUTE_LENGTH, MAX_ECHO, MAX_PAYLOAD_BYTES, STRUCTURED, Envelope
+from shared.contracts.cloudevent import JSON, MAX_ATTRIBUTE_LENGTH, MAX_ECHO, MAX_PAYLOAD_BYTES, STRUCTURED, Envelope
 from shared.contracts.message import REGISTER, Command, Event, Id, Line, Principal
 from shared.refusal import Refusal
 
@@ -221,6 +222,48 @@ def test_no_payload_whatever_makes_the_reader_fail(payload: bytes) -> None:
 def test_reading_answers_everything_with_an_envelope_or_a_refusal(headers: dict[str, str], payload: bytes) -> None:
     assert isinstance(cloudevent.read(headers, payload), Envelope | Refusal)
     assert isinstance(cloudevent.read(IN_HEADERS | headers, payload), Envelope | Refusal)
+
+
+anything: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4) | st.just("\x7f\0"),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=4), inner, max_size=2),
+    max_leaves=4,
+)
+
+
+PLAIN = {"specversion": "1.0", "id": "1", "source": "/a", "type": "t", "data": {}}
+
+
+def usual_or(*values: Any) -> st.SearchStrategy[Any]:
+    """Mostly what is right, so that a message with one fault is seldom spoilt by another."""
+    return st.one_of(*[st.sampled_from(values)] * 8, anything, st.just("x" * (MAX_ATTRIBUTE_LENGTH + 1)))
+
+
+@given(
+    st.fixed_dictionaries(
+        {"specversion": usual_or("1.0"), "id": usual_or("1"), "source": usual_or("/a"), "type": usual_or("t"),
+         "data": usual_or({}, {"a": [1, "é"]})},
+        optional={
+            "subject": usual_or("s"), "time": usual_or("2026-03-09T14:30:00Z", "2026-03-09"),
+            "sequence": usual_or(1, "2", -1, 2**63), "correlationid": usual_or("c"), "causationid": usual_or("d"),
+            "traceparent": usual_or(f"00-{'a' * 32}-{'b' * 16}-01", "00"),
+            "datacontenttype": usual_or(JSON, "text/xml"), "data_base64": usual_or(None), "unknown": anything,
+        },
+    ),
+    st.booleans(),
+)  # fmt: skip
+@example(said=PLAIN | {"data": {"a": math.nan}}, in_ascii=True)
+@example(said=PLAIN | {"data": {"a": [-math.inf]}}, in_ascii=True)
+@example(said=PLAIN | {"data": {"a": "\0"}}, in_ascii=True)
+@example(said=PLAIN | {"id": "\n"}, in_ascii=True)
+@example(said=PLAIN | {"subject": "\x7f"}, in_ascii=True)
+@example(said=PLAIN | {"source": "\x85"}, in_ascii=False)
+@example(said=PLAIN | {"data_base64": None}, in_ascii=True)
+def test_the_short_way_to_read_a_message_says_what_the_long_way_says(said: dict[str, Any], in_ascii: bool) -> None:
+    payload = json.dumps(said, ensure_ascii=in_ascii).encode(errors="surrogatepass")
+    short = cloudevent.read({"content-type": STRUCTURED}, payload)
+    long = cloudevent.read({"content-type": f"{STRUCTURED}; charset=utf-8"}, payload)
+    assert short == long
 
 
 @pytest.mark.parametrize("payload", [b"[]", b'"text"', b"null", b"3", b"true"])
