@@ -1,9 +1,9 @@
 """The kinds of message services exchange, and the register of all of them.
 
-A contract is a pydantic class in the file of its owner (``shared/contracts/membership.py``); its wire name, subject and
+A contract is a pydantic class in the file of its owner (``shared/contracts/events.py``); its wire name, subject and
 CloudEvents type follow from where it stands and what it is called, so nothing is written twice:
 
->>> class AppointSteeringMember(Command): ...          # in membership.py
+>>> class AppointSteeringMember(Command): ...          # in membership/steering_group.py
 subject  membership.v1.command.appoint-steering-member.<principal>
 type     concord.membership.appoint-steering-member.v1
 """
@@ -70,11 +70,17 @@ class Message(BaseModel):
         generic = cls.__pydantic_generic_metadata__
         if cls.__module__ == __name__ or generic["origin"]:
             return  # one of the kinds below, or Query[Answer] itself
-        owner = cls.__module__.rsplit(".", 1)[-1]
+        owner = _owner(cls.__module__)
         name = re.sub(r"(?<!^)(?=[A-Z])", "-", cls.__name__).lower()
         cls.wire = Wire(owner, name, cls.of_kind, f"concord.{owner}.{name}.{MAJOR}")
         if REGISTER.setdefault(cls.wire.type, cls) is not cls:
             raise TypeError(f"{cls.wire.type} is declared twice: {REGISTER[cls.wire.type]} and {cls}")
+
+
+def _owner(module: str) -> str:
+    """Who declares the contracts of a module: ``shared.contracts.events``, ``shared.contracts.membership.network``."""
+    below = module.removeprefix(f"{__package__}.")
+    return below.split(".", 1)[0] if below != module else module.rsplit(".", 1)[-1]
 
 
 class Command(Message):

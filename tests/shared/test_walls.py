@@ -43,9 +43,9 @@ BREACHES = [
     Breach("plain-rules", "shared/refusal.py", "import faststream", "shared.refusal -> faststream"),
     Breach(
         "plain-rules",
-        "shared/contracts/membership.py",
+        "shared/contracts/membership/network.py",
         "from opentelemetry import trace",
-        "shared.contracts.membership -> opentelemetry",
+        "shared.contracts.membership.network -> opentelemetry",
     ),
     Breach(
         "pure-rules",
