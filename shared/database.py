@@ -15,6 +15,7 @@ from sqlalchemy import (
     Column,
     ColumnElement,
     Connection,
+    CursorResult,
     DateTime,
     Delete,
     Dialect,
@@ -206,22 +207,26 @@ def lots(values: Iterable[str]) -> Iterator[list[str]]:
 
 def insert(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
     """Writes new rows in one statement, in their order; all have the same columns."""
-    _write(connection, _insert, table, rows)
+    if rows:
+        write(connection, insert_statement, table, rows)
 
 
 def upsert(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]], *, replace: bool = True) -> None:
     """Writes rows by primary key in one statement: ``replace`` those that exist, or leave them as they are."""
-    _write(connection, _insert_or_replace if replace else _insert_or_keep, table, rows)
+    if rows:
+        write(connection, _insert_or_replace if replace else _insert_or_keep, table, rows)
 
 
 def change(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
     """Writes rows that exist, by primary key and in one statement."""
-    _write(connection, _update, table, rows)
+    if rows:
+        write(connection, _update, table, rows)
 
 
 def remove(connection: Connection, table: Table, keys: Sequence[Mapping[str, Any]]) -> None:
     """Deletes rows by primary key, in one statement."""
-    _write(connection, _delete, table, keys)
+    if keys:
+        write(connection, _delete, table, keys)
 
 
 def rows_among(
@@ -295,7 +300,7 @@ def savepoint(connection: Connection) -> Iterator[None]:
 # the row itself, so it gets one, with a list for each column.
 
 
-def _insert(table: Table, names: tuple[str, ...], rows: FromClause | None) -> Any:
+def insert_statement(table: Table, names: tuple[str, ...], rows: FromClause | None) -> Any:
     return _given(table.insert(), names, rows)
 
 
@@ -377,10 +382,11 @@ def _prepared(make: Make, table: Table, names: tuple[str, ...], dialect: Dialect
     return str(compiled).replace("%s", "%b"), places  # %b: lists go in binary, a text of a list would have to be read
 
 
-def _write(connection: Connection, make: Make, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Hands rows to the driver as they are: taken through SQLAlchemy one by one, they cost more than the database."""
-    if not rows:
-        return
+def write(connection: Connection, make: Make, table: Table, rows: Sequence[Mapping[str, Any]]) -> CursorResult[Any]:
+    """Hands rows to the driver as they are: taken through SQLAlchemy one by one, they cost more than the database.
+
+    There must be some, all with the same columns; ``make`` builds the statement, once for each set of columns.
+    """
     text, places = _prepared(make, table, tuple(rows[0]), connection.dialect)
     columns = []
     for place in places:
@@ -392,7 +398,7 @@ def _write(connection: Connection, make: Make, table: Table, rows: Sequence[Mapp
             values = [place.process(value) for value in values]
         columns.append(values)
     is_sqlite = connection.dialect.name == "sqlite"
-    connection.exec_driver_sql(text, list(zip(*columns, strict=True)) if is_sqlite else tuple(columns))
+    return connection.exec_driver_sql(text, list(zip(*columns, strict=True)) if is_sqlite else tuple(columns))
 
 
 def lock_counters(connection: Connection, table: Table, column: str, keys: Collection[str]) -> dict[str, int]:

@@ -3,7 +3,7 @@
 Rows stay for a retention time after they were sent, so that a stream that lost its tail can be rebuilt from them.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from itertools import starmap
 from typing import Any, NamedTuple
@@ -12,16 +12,27 @@ from sqlalchemy import (
     BigInteger,
     Column,
     Connection,
+    FromClause,
     Integer,
     LargeBinary,
     Table,
     UniqueConstraint,
     func,
     select,
-    text,
 )
 
-from shared.database import LOOP, Key, Moment, among, insert, listed, remove_among, upsert
+from shared.database import (
+    LOOP,
+    Key,
+    Moment,
+    among,
+    insert,
+    insert_statement,
+    listed,
+    remove_among,
+    upsert,
+    write,
+)
 
 OUTBOX = Table(
     "outbox",
@@ -65,19 +76,24 @@ def record(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> list[Un
     """Writes messages to be sent, in their order, and says where they stand."""
     if not rows:
         return []
-    positions = list(_next_positions(connection, len(rows)))
-    placed = [{"position": position, **row} for position, row in zip(positions, rows, strict=True)]
-    insert(connection, OUTBOX, placed)
-    insert(connection, UNSENT, [{"position": position} for position in positions])
-    return [Unsent(row["position"], row["id"], row["stream"], row["subject"], row["payload"]) for row in placed]
-
-
-def _next_positions(connection: Connection, count: int) -> Iterable[int]:
     if connection.dialect.name == "sqlite":
         last = connection.exec_driver_sql("SELECT seq FROM sqlite_sequence WHERE name = 'outbox'").scalar() or 0
-        return range(last + 1, last + 1 + count)
-    drawn = text("SELECT nextval(pg_get_serial_sequence('outbox', 'position')) FROM generate_series(1, :count)")
-    return connection.scalars(drawn, {"count": count})
+        positions: Sequence[int] = range(last + 1, last + 1 + len(rows))
+        insert(connection, OUTBOX, [{"position": place, **row} for place, row in zip(positions, rows, strict=True)])
+        insert(connection, UNSENT, [{"position": position} for position in positions])
+    else:
+        placed = write(connection, _insert_and_note, OUTBOX, rows).scalars()
+        positions = sorted(placed)  # they were given out in the order of the rows
+    return [
+        Unsent(position, row["id"], row["stream"], row["subject"], row["payload"])
+        for position, row in zip(positions, rows, strict=True)
+    ]
+
+
+def _insert_and_note(table: Table, names: tuple[str, ...], rows: FromClause | None) -> Any:
+    """Both tables in one statement, since PostgreSQL is asked over a network; the positions come back."""
+    placed = insert_statement(table, names, rows).returning(table.c.position).cte("placed")
+    return UNSENT.insert().from_select(["position"], select(placed.c.position)).returning(UNSENT.c.position)
 
 
 def unsent(connection: Connection, limit: int, being_marked: Sequence[int] = ()) -> list[Unsent]:
