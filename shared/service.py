@@ -7,8 +7,9 @@ import asyncio
 import gc
 import json
 import sys
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -22,7 +23,7 @@ from nats.aio.msg import Msg
 from pydantic import BaseModel
 from sqlalchemy import Connection, Engine
 
-from shared import clock, dead_letters, health, history, inbox, outbox
+from shared import clock, dead_letters, figures, health, history, inbox
 from shared.broker import Connection as Nats
 from shared.consumer import Consumer, acknowledge, place_of
 from shared.contracts import cloudevent
@@ -47,6 +48,7 @@ from shared.database import open_store, reading, trouble_behind
 from shared.identity import may_be_answered
 from shared.loop import Loop
 from shared.migration import upgrade
+from shared.observer import Observer, Waiting
 from shared.outbox import Unsent
 from shared.reconcile import reconcile
 from shared.refusal import Refusal
@@ -57,8 +59,9 @@ from shared.streams import durables, event_stream, platform_streams
 from shared.streams import reconcile as reconcile_streams
 from shared.surface import SEALED, Arrival, Received, Surface
 from shared.tasks import Runner
-from shared.telemetry import configure_logging
+from shared.telemetry import configure_logging, opaque
 from shared.testing.fault_points import fault_point
+from shared.transaction import trace_of, without_values
 from shared.unit_of_work import Reader, new_id
 
 READERS = 4
@@ -85,11 +88,15 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True)
 class Service:
-    """What makes one service: what it hears, whose events it follows, and how its store is made ready."""
+    """What makes one service: what it hears, whose events it follows, and how its store is made ready.
+
+    ``deliveries_waiting`` counts, by channel, what is to be delivered and is not yet, where a service delivers.
+    """
 
     surface: Surface
     follows: tuple[str, ...] = ()
     prepare_store: Callable[[Engine, str], None] = upgrade
+    deliveries_waiting: Waiting | None = None
 
     @property
     def name(self) -> str:
@@ -115,7 +122,8 @@ class Process:
         self._name = new_id().encode()  # tells this replica from the others
         self._surface = service.surface
         self._surface.queries |= _platform_queries(self)
-        self._engine: Engine = open_store(settings.store, readers=READERS)
+        # One connection more than there are readers, for the figures.
+        self._engine: Engine = open_store(settings.store, readers=READERS + 1)
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="writer")
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="reader")
         self._outbox_reader = ThreadPoolExecutor(1, thread_name_prefix="outbox")  # slow queries must not hold up events
@@ -137,15 +145,35 @@ class Process:
 
     async def run(self) -> int:
         """Runs until it is told to stop; the exit code."""
-        await self._app.run()
+        with self._spans_exported():
+            await self._app.run()
         self._engine.dispose()
         return 1 if self._failed else 0
 
     @property
     def reasons(self) -> tuple[str, ...]:
         """Why it is not ready."""
+        return tuple(reason for reason in self._troubles.values() if reason)
+
+    @property
+    def _troubles(self) -> dict[str, str | None]:
+        """Everything that can keep it from being ready, by a word for it, and a sentence for each that does now."""
         connected = None if self._nc.is_connected else "there is no connection to NATS"
-        return tuple(reason for reason in (self._loop.trouble, self._relay.trouble, connected) if reason)
+        return {"store": self._loop.trouble, "relay": self._relay.trouble, "nats": connected}
+
+    @contextmanager
+    def _spans_exported(self) -> Iterator[None]:
+        settings = self._settings
+        if settings.trace_endpoint is None:
+            yield
+            return
+        from shared.span_export import SpanExport  # noqa: PLC0415  loaded where spans are wanted, and nowhere else
+
+        export = SpanExport(self._service.name, self._name.decode(), settings.trace_endpoint, settings.trace_share)
+        try:
+            yield
+        finally:
+            export.close()
 
     # ---- in and out ----------------------------------------------------------------------------------------------
 
@@ -208,8 +236,25 @@ class Process:
 
     async def _started(self) -> None:
         if self._settings.health_port is not None:
-            self._health = await health.serve(self._settings.health_port, lambda: self.reasons)
+            self._health = await health.serve(self._settings.health_port, lambda: self.reasons, self._metrics())
         log.info("ready", store=self._engine.dialect.name, follows=self._service.follows)
+
+    def _metrics(self) -> health.Page:
+        from shared.exposition import CONTENT_TYPE, Exposition  # noqa: PLC0415  loaded where somebody can ask for it
+
+        observer = Observer(
+            self._engine,
+            self._nc,
+            durables(self._service.name, self._service.follows),
+            lambda: {word: bool(sentence) for word, sentence in self._troubles.items()},
+            self._service.deliveries_waiting,
+        )
+        exposition = Exposition(self._service.name, self._name.decode())
+
+        async def write() -> tuple[str, bytes]:
+            return CONTENT_TYPE, await asyncio.to_thread(exposition.text, await observer.look())
+
+        return write
 
     async def _declare(self) -> None:
         """Brings streams and durables in line, however long the server needs to be able to."""
@@ -290,7 +335,8 @@ class Process:
         """Whether a message was sent on to our subscription from elsewhere, as a consumer's delivery subject can."""
         strayed = not message.subject.startswith(f"{self._service.name}.{MAJOR}.{kind}.")
         if strayed:
-            log.warning("a message of another subject was sent on to us and is passed over", subject=message.subject)
+            subject = message.subject.rpartition(".")[0]  # its last word may be a principal
+            log.warning("a message of another subject was sent on to us and is passed over", subject=subject)
         return strayed
 
     async def _answer(self, message: Msg) -> None:
@@ -342,8 +388,8 @@ class Process:
         if not message.reply or reply is None:
             return
         if not may_be_answered(principal, message.reply):
-            sender = SEALED if sealed else principal
-            log.warning("a reply was asked for on a subject that is not the sender's own", principal=sender)
+            sender = SEALED if sealed else opaque(principal)  # a principal may be somebody's name
+            log.warning("a reply was asked for on a subject that is not the sender's own", sender=sender)
             return
         if len(reply) > self._nc.max_payload:
             sentence = f"The answer has {len(reply)} bytes; at most {self._nc.max_payload} can be sent. Ask for less."
@@ -451,7 +497,8 @@ def _not_answered(query: str, error: Exception) -> Reply:
         log.warning("a query could not be answered", query=query, reason=reason)
     else:
         reason = "a technical failure, which the log describes."
-        log.error("a query failed", query=query, exc_info=error)
+        # Not the error as it is, which may say what was asked, or what was found.
+        log.error("a query failed", query=query, error=without_values(error), trace=trace_of(error))
     return Reply(outcome="failed", failure=Failure(sentence=f"{query} could not be answered: {reason}"))
 
 
@@ -461,14 +508,14 @@ def _platform_queries(process: Process) -> dict[str, Any]:
 
     @surface.query(Health)
     def health(_: Query[Any], reader: Reader) -> ServiceHealth:
-        connection = reader.connection
+        now = figures.read(reader.connection, reader.now)
         return ServiceHealth(
             service=surface.service,
             ready=not process.reasons,
             reasons=process.reasons,
-            unsent_events=outbox.count_unsent(connection),
-            dead_letters=dead_letters.count(connection),
-            waiting_events=inbox.count_parked(connection),
+            unsent_events=now.unsent,
+            dead_letters=now.dead_letters,
+            waiting_events=now.parked,
         )
 
     @surface.query(ListDeadLetters)

@@ -21,7 +21,7 @@ from functools import partial
 from typing import Any, Protocol
 
 import structlog
-from sqlalchemy import Column, Connection, Integer, Row, Table, delete, or_, select, update
+from sqlalchemy import Column, Connection, Integer, Row, Table, delete, func, or_, select, update
 
 from shared import clock
 from shared.database import LOOP, Document, Key, Moment
@@ -142,6 +142,11 @@ def finish(connection: Connection, ids: Sequence[str]) -> None:
     """Lets go of tasks whose outcome has been handled."""
     if ids:
         connection.execute(delete(TASKS).where(TASKS.c.id.in_(ids)))
+
+
+def count(connection: Connection) -> int:
+    """How many tasks are not finished: to be done, being done, or to be tried again."""
+    return connection.scalar(select(func.count()).select_from(TASKS)) or 0
 
 
 class Caller(Protocol):

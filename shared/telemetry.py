@@ -1,9 +1,42 @@
-"""Logs as one JSON object a line, on standard error."""
+"""Logs as one JSON object a line, on standard error, and what log lines and spans may tell of a message."""
 
 import logging
+import re
 import sys
+from hashlib import blake2b
+from typing import TYPE_CHECKING
 
 import structlog
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.resources import Resource
+
+    from shared.contracts.cloudevent import Envelope
+
+_MADE_UP = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{16,64}", re.IGNORECASE).fullmatch
+"""An id that nobody can have put anything into: a UUID, or a longer number."""
+
+
+def about(envelope: "Envelope | None") -> dict[str, str]:
+    """What a log line tells of the message it is about: ``correlationid``, and ``trace_id`` where it is sampled."""
+    if envelope is None:
+        return {}
+    said = {"correlationid": opaque(envelope.correlationid or envelope.id)}
+    if (trace := envelope.traceparent) is not None and trace[-1] in "13579bdf":
+        said["trace_id"] = trace[3:35]
+    return said
+
+
+def opaque(id_: str) -> str:
+    """An id as it may be told: as it is if it is made up, else a digest of it, since its sender chose the words."""
+    return id_ if _MADE_UP(id_) else f"digest-{blake2b(id_.encode(), digest_size=8).hexdigest()}"
+
+
+def resource(service: str, instance: str) -> "Resource":
+    """Which program it is that counts and records: the OpenTelemetry resource of one process."""
+    from opentelemetry.sdk.resources import Resource  # noqa: PLC0415  loaded where something is recorded
+
+    return Resource.create({"service.namespace": "concord", "service.name": service, "service.instance.id": instance})
 
 
 def configure_logging(service: str, level: str) -> None:

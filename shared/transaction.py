@@ -13,10 +13,10 @@ from typing import Any
 
 import structlog
 from pydantic import ValidationError
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Row
 from sqlalchemy.exc import DBAPIError
 
-from shared import clock, dead_letters, inbox, tasks, timers
+from shared import clock, dead_letters, inbox, tasks, timers, tracing
 from shared.contracts.cloudevent import Envelope
 from shared.contracts.message import subject_of
 from shared.contracts.platform import DiscardDeadLetter, Done, Failure, InboundRefused, ReplayDeadLetter, Reply
@@ -24,6 +24,7 @@ from shared.database import reason_without_values, savepoint, trouble_behind
 from shared.outbox import Unsent
 from shared.refusal import Refusal
 from shared.surface import SEALED, Arrival, Received, Surface
+from shared.telemetry import about
 from shared.testing.fault_points import fault_point
 from shared.timers import Timer
 from shared.unit_of_work import Batch, NotWritten, Work, new_id
@@ -62,6 +63,12 @@ class Committed:
     timers: bool = False
     """Whether timers were looked at or written; only then ``timers_due_at`` says when the next one is due."""
     timers_due_at: datetime | None = None
+    handled: int = 0
+    """Messages, with the timers that were due and the events whose turn came."""
+    refused: list[tuple[Arrival, Refusal]] = field(default_factory=list)
+    buried: list[tuple[Arrival, str]] = field(default_factory=list)
+    """What became a dead letter, with the type of its error."""
+    sampled: list[Arrival] = field(default_factory=list)
 
 
 class Transaction:
@@ -80,14 +87,19 @@ class Transaction:
         self._committed.timers = look_at_timers
         due = timers.take_due(self._connection, self._now, self._batch_size) if look_at_timers else []
         mine = [self._surface.read(_timer_received(timer)) for timer in due]
-        self._committed.replies = self._carry_out([*mine, *arrivals])[len(mine) :]
+        self._committed.replies = self._take_up([*mine, *arrivals])[len(mine) :]
         while in_turn := self._next_in_turn():
-            self._carry_out(in_turn)
+            self._take_up(in_turn)
         for call in calls:
             self._run_call(call)
         if self._committed.timers:
             self._committed.timers_due_at = timers.next_due(self._connection)
         return self._committed
+
+    def _take_up(self, arrivals: Sequence[Arrival]) -> list[bytes | None]:
+        self._committed.handled += len(arrivals)
+        self._committed.sampled += tracing.take_up(arrivals)
+        return self._carry_out(arrivals)
 
     def _carry_out(self, arrivals: Sequence[Arrival], *, again: bool = False) -> list[bytes | None]:
         """All together; where that cannot be written, in halves, until the message that cannot be stands alone.
@@ -109,12 +121,15 @@ class Transaction:
             self._committed.messages += together.batch.recorded
             self._committed.tasks |= together.batch.wrote_tasks
             self._committed.timers |= together.batch.wrote_timers
+            self._committed.refused += together.refused
+            self._committed.buried += together.buried
             return replies
         if len(arrivals) > 1:
             half = len(arrivals) // 2
             return self._carry_out(arrivals[:half]) + self._carry_out(arrivals[half:])
         if not again:  # what it collided with may be another replica's, and to be seen by now
             return self._carry_out(arrivals, again=True)
+        self._committed.buried.append((arrivals[0], type(refused).__name__))
         return [_bury(self._connection, arrivals[0], refused, self._now)]
 
     def _next_in_turn(self) -> list[Arrival]:
@@ -145,6 +160,8 @@ class Together:
         self._now = now
         self.batch = Batch(connection, now, surface.service)
         self.moved: dict[str, int] = {}
+        self.refused: list[tuple[Arrival, Refusal]] = []
+        self.buried: list[tuple[Arrival, str]] = []
         self._cursors: dict[str, int] = {}
         self._early: dict[tuple[str, int], Arrival] = {}
         self._seen: dict[str, tuple[bytes, bytes | None]] = {}
@@ -161,6 +178,7 @@ class Together:
         fault_point("after-effect")
         self._write(arrivals)
         for index, arrival, error in dead:
+            self.buried.append((arrival, type(error).__name__))
             replies[index] = _bury(self._connection, arrival, error, self._now)
         return replies
 
@@ -221,6 +239,7 @@ class Together:
             result = self._run_handler(arrival)
         if isinstance(result, Refusal):
             arrival.refusal = result
+            self.refused.append((arrival, result))
             if arrival.kind == "inbound":
                 self._tell_publisher(arrival, result)
         reply = reply_to(result) if arrival.kind == "command" else None
@@ -255,7 +274,7 @@ class Together:
             self.batch.agree(work.changes)
         elif arrival.kind not in ("command", "inbound"):  # nobody is there to be answered
             arrival.refusal = result
-            log.info("a rule refused what was due", kind=arrival.kind, name=arrival.name, code=result.code)
+            self.refused.append((arrival, result))
         return result
 
     def _tell_publisher(self, arrival: Arrival, refusal: Refusal) -> None:
@@ -284,23 +303,24 @@ class Together:
         if isinstance(arrival.message, DiscardDeadLetter):
             if again.kind == "event":
                 self._pass_over(again)
-        elif failure := self._replay(again, letter.id):
+        elif failure := self._replay(again, letter, arrival):
             return failure
-        log.info("a dead letter was let go", letter=letter.id, by=arrival.principal, command=arrival.name)
+        log.info("a dead letter was let go", letter=letter.id, command=arrival.name, **about(arrival.envelope))
         dead_letters.let_go(self._connection, letter.id)
         return _refused_now(again.refusal, letter.id) if again.refusal else Done(id=letter.id)
 
-    def _replay(self, arrival: Arrival, letter: str) -> Failure | None:
+    def _replay(self, arrival: Arrival, letter: Row[Any], command: Arrival) -> Failure | None:
         if arrival.kind in ("command", "inbound"):
             self._seen |= inbox.handled(self._connection, [arrival.key])
         elif arrival.kind == "task":
             self._open_tasks.add(arrival.message.task)
         try:
-            self._handle(arrival)
+            with tracing.replay(arrival, letter.headers, command):
+                self._handle(arrival)
         except (DBAPIError, NotWritten):
             raise
         except Exception as error:
-            return _failed_again(error, letter)
+            return _failed_again(error, letter.id)
         return None
 
     def _pass_over(self, given_up: Arrival) -> None:
@@ -343,9 +363,10 @@ def _bury(connection: Connection, arrival: Arrival, error: Exception, now: datet
         connection,
         {"id": new_id(), "message": arrival.key, "kind": arrival.kind, "name": arrival.name,
          "subject": arrival.received.subject,
-         "headers": {_storable(name): _storable(value) for name, value in arrival.received.headers.items()},
+         "headers": {_storable(name): _storable(value) for name, value in arrival.received.headers.items()}
+         | tracing.headers_of_letter(arrival),
          "payload": arrival.received.payload, "error": _storable(without_values(error)[:2000]),
-         "trace": _trace(error), "kept_at": now}
+         "trace": trace_of(error), "kept_at": now}
         | (_of_a_sealed_command(arrival, error) if arrival.sealed else {}),
     )  # fmt: skip
     fault_point("after-dead-letter")
@@ -360,6 +381,7 @@ def _bury(connection: Connection, arrival: Arrival, error: Exception, now: datet
         name=arrival.name,
         letter=letter,
         error=type(error).__name__,
+        **about(arrival.envelope),
     )
     if arrival.kind != "command":
         return None
@@ -388,7 +410,7 @@ def _of_a_sealed_command(arrival: Arrival, error: BaseException) -> dict[str, An
         "headers": {},
         "payload": b"",
         "error": " from ".join(type(each).__name__ for each in _chain(error)),
-        "trace": _trace(error),
+        "trace": trace_of(error),
     }
 
 
