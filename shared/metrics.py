@@ -6,6 +6,7 @@ The functions here are called once for a transaction or for a batch, never for a
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from operator import attrgetter
 
 from opentelemetry import metrics
@@ -42,6 +43,17 @@ _duration = _meter.create_histogram(
     explicit_bucket_boundaries_advisory=OF_DURATION,
 )  # fmt: skip
 
+
+@dataclass
+class SinceStart:
+    """What this process has done since it began, for whoever asks over NATS: there is not always an ``Exposition``."""
+
+    handled: int = 0
+    published: int = 0
+
+
+since_start = SinceStart()
+
 _origin: Callable[[Arrival], tuple[str, str]] = attrgetter("kind", "principal")
 
 
@@ -58,6 +70,7 @@ def committed(
     """
     if handled:
         _messages.record(handled)
+        since_start.handled += handled
     counts: Counter[tuple[str, str | None]] = Counter()
     for origin, number in Counter(map(_origin, arrivals)).items():
         if destination := _destination(service, *origin):
@@ -90,6 +103,7 @@ def transacted(system: str, seconds: float, error: Exception | None = None) -> N
 def published(stream: str, count: int) -> None:
     """Counts messages that a stream has confirmed. A delivery by NATS has arrived with that: it is there to be read."""
     _sent.add(count, {DESTINATION: stream})
+    since_start.published += count
     if stream == DELIVERIES:
         _deliveries.add(count, {"channel": "nats", "outcome": "delivered"})
 

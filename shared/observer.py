@@ -97,6 +97,10 @@ class Observer:
         known, waiting = store or (None, {})
         return Seen(self._troubles(), lag or {}, known, waiting)
 
+    async def lag(self) -> Mapping[str, int]:
+        """Messages before the service by stream, now or a moment ago; empty where the server does not say."""
+        return await self._server.get() or {}
+
     async def _ask_store(self) -> tuple[Figures, Mapping[str, int]] | None:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._thread, self._read_store)

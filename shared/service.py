@@ -7,7 +7,7 @@ import asyncio
 import gc
 import json
 import sys
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,11 +23,11 @@ from nats.aio.msg import Msg
 from pydantic import BaseModel
 from sqlalchemy import Connection, Engine
 
-from shared import clock, dead_letters, figures, health, history, inbox
+from shared import clock, dead_letters, figures, health, history, inbox, metrics
 from shared.broker import Connection as Nats
 from shared.consumer import Consumer, acknowledge, place_of
 from shared.contracts import cloudevent
-from shared.contracts.message import MAJOR, REGISTER, Query
+from shared.contracts.message import MAJOR, REGISTER, Query, subject_of
 from shared.contracts.platform import (
     DeadLetter,
     DeadLetterDetail,
@@ -36,6 +36,7 @@ from shared.contracts.platform import (
     Failure,
     Happened,
     Health,
+    HealthOfEach,
     HistoryPage,
     ListDeadLetters,
     Reconcile,
@@ -134,6 +135,7 @@ class Process:
         self._replies: list[tuple[str, bytes]] = []
         self._acks: list[str] = []
         self._queries = 0
+        self.lag: Mapping[str, int] = {}
         self._looping: asyncio.Task[None] | None = None
         self._background: list[asyncio.Task[Any]] = []
         self._in_hand: set[asyncio.Task[Any]] = set()
@@ -149,6 +151,11 @@ class Process:
             await self._app.run()
         self._engine.dispose()
         return 1 if self._failed else 0
+
+    @property
+    def replica(self) -> str:
+        """What tells this process from others of its service."""
+        return self._name.decode()
 
     @property
     def reasons(self) -> tuple[str, ...]:
@@ -188,6 +195,13 @@ class Process:
         self._relay = Relay(
             nc, self._loop, self._engine, self._outbox_reader, self._declare, singly=self._settings.publish_singly
         )
+        self._observer = Observer(
+            self._engine,
+            nc,
+            durables(self._service.name, self._service.follows),
+            lambda: {word: bool(sentence) for word, sentence in self._troubles.items()},
+            self._service.deliveries_waiting,
+        )
         self._runner = Runner(list(self._surface.task_kinds.values()), self._loop)
         self._loop.on_messages = self._committed_messages
         self._loop.on_tasks = self._runner.wake
@@ -198,6 +212,9 @@ class Process:
         # Not through FastStream, which would spend more on a command than everything else together.
         self._commands = await nc.subscribe_directly(
             self._everything("command"), self._receive_command, queue=self._service.name
+        )
+        self._asked_each = await nc.subscribe_directly(
+            subject_of(HealthOfEach, "*", self._service.name), self._receive_health_of_each
         )
         # From here on nothing is waited for: who is asked to stop finds all of it there, or none.
         self._looping = self._watch("loop", self._loop.run())
@@ -242,17 +259,10 @@ class Process:
     def _metrics(self) -> health.Page:
         from shared.exposition import CONTENT_TYPE, Exposition  # noqa: PLC0415  loaded where somebody can ask for it
 
-        observer = Observer(
-            self._engine,
-            self._nc,
-            durables(self._service.name, self._service.follows),
-            lambda: {word: bool(sentence) for word, sentence in self._troubles.items()},
-            self._service.deliveries_waiting,
-        )
         exposition = Exposition(self._service.name, self._name.decode())
 
         async def write() -> tuple[str, bytes]:
-            return CONTENT_TYPE, await asyncio.to_thread(exposition.text, await observer.look())
+            return CONTENT_TYPE, await asyncio.to_thread(exposition.text, await self._observer.look())
 
         return write
 
@@ -271,6 +281,7 @@ class Process:
         try:
             async with asyncio.timeout(STOP_WITHIN):
                 await self._commands.drain()  # type: ignore[no-untyped-call]  # the client leaves it untyped
+                await self._asked_each.drain()  # type: ignore[no-untyped-call]  # as above
                 for subscriber in self._broker.subscribers:
                     await _drain(subscriber)
                 await _cancel(self._consuming)
@@ -320,8 +331,8 @@ class Process:
         self._loop.offer(arrival)
 
     async def _receive_query(self, message: Msg) -> None:
-        if self._strayed(message, "query"):
-            return
+        if self._strayed(message, "query") or _name_of(message) == HealthOfEach.wire.name:
+            return  # the latter comes to every replica by itself
         if self._queries < MOST_QUERIES:
             self._queries += 1
             self._do(self._answer(message))
@@ -330,6 +341,11 @@ class Process:
         reply = _refused(Refusal(code="overloaded", sentence=sentence))
         self._reply_to(message, message.subject.rsplit(".", 1)[-1], reply.model_dump_json(exclude_none=True).encode())
         self._send_settled()
+
+    def _receive_health_of_each(self, message: Msg) -> None:
+        if self._queries < MOST_QUERIES and not self._strayed(message, "query"):
+            self._queries += 1
+            self._do(self._answer(message))
 
     def _strayed(self, message: Msg, kind: str) -> bool:
         """Whether a message was sent on to our subscription from elsewhere, as a consumer's delivery subject can."""
@@ -340,8 +356,10 @@ class Process:
         return strayed
 
     async def _answer(self, message: Msg) -> None:
-        _, _, _, name, principal = message.subject.split(".")
+        name, principal = _name_of(message), message.subject.rsplit(".", 1)[-1]
         try:
+            if name in (Health.wire.name, HealthOfEach.wire.name):
+                self.lag = await self._observer.lag()
             reply = await asyncio.get_running_loop().run_in_executor(
                 self._readers, self._ask, name, principal, _received(message)
             )
@@ -460,6 +478,11 @@ class Process:
             await asyncio.sleep(PRUNE_EVERY.total_seconds())
 
 
+def _name_of(query: Msg) -> str:
+    """What is asked: the last but one token of its subject."""
+    return query.subject.split(".")[3]
+
+
 async def _as_it_came(message: NatsMessage) -> Msg:
     """FastStream's decoder, which would guess at the content; the contracts say what it is."""
     return message.raw_message
@@ -505,6 +528,7 @@ def _not_answered(query: str, error: Exception) -> Reply:
 def _platform_queries(process: Process) -> dict[str, Any]:
     """What every service answers alike."""
     surface = Surface(process._service.name)
+    deliveries = process._service.deliveries_waiting
 
     @surface.query(Health)
     def health(_: Query[Any], reader: Reader) -> ServiceHealth:
@@ -516,7 +540,17 @@ def _platform_queries(process: Process) -> dict[str, Any]:
             unsent_events=now.unsent,
             dead_letters=now.dead_letters,
             waiting_events=now.parked,
+            replica=process.replica,
+            handled=metrics.since_start.handled,
+            published=metrics.since_start.published,
+            oldest_unsent_seconds=now.oldest_unsent,
+            timers_overdue_seconds=now.timers_overdue,
+            tasks_waiting=now.tasks_waiting,
+            lag=dict(process.lag),
+            deliveries_waiting=dict(deliveries(reader.connection) if deliveries else {}),
         )
+
+    surface.query(HealthOfEach)(health)
 
     @surface.query(ListDeadLetters)
     def list_dead_letters(query: ListDeadLetters, reader: Reader) -> DeadLetterPage:

@@ -33,7 +33,7 @@ def _run(*command: str | Path) -> "subprocess.CompletedProcess[str]":
 
 @cache
 def how_to_run_promtool() -> tuple[str, ...] | None:
-    """promtool on this machine (PATH, or fetched by ``make promtool``), or in an image that is here; nothing is pulled."""
+    """promtool on PATH, or fetched by ``make promtool``, or in an image that is here; nothing is pulled."""
     for place in (shutil.which("promtool"), ROOT / "build" / "promtool"):
         if place and os.access(place, os.X_OK):
             return (str(place),)
@@ -115,9 +115,13 @@ def panel_expressions() -> list[str]:
 
 def documented_metrics() -> set[str]:
     """The names at Prometheus of the table in docs/metrics.md; a histogram has three series."""
-    rows = re.findall(r"^\| [^|]*\| `(\w+)` \|[^|]*\| (.*) \|$", (ROOT / "docs" / "metrics.md").read_text(), re.MULTILINE)
+    rows = re.findall(
+        r"^\| [^|]*\| `(\w+)` \|[^|]*\| (.*) \|$", (ROOT / "docs" / "metrics.md").read_text(), re.MULTILINE
+    )
     names = {name for name, _ in rows}
-    return names | {f"{n}_{part}" for n, what in rows if what.startswith("histogram") for part in ("sum", "count", "bucket")}
+    return names | {
+        f"{n}_{part}" for n, what in rows if what.startswith("histogram") for part in ("sum", "count", "bucket")
+    }
 
 
 METRIC = re.compile(r"\b(?:concord|messaging|db|process)_\w+(?=[\s{)\[]|$)")

@@ -52,7 +52,8 @@ def test_what_a_part_reads_is_there_and_cannot_be_written_by_it() -> None:
 
 
 def test_no_password_stands_in_a_file_of_the_repository() -> None:
-    assert PROFILE["grafana"]["environment"]["GF_SECURITY_ADMIN_PASSWORD__FILE"] == "/platform/grafana/admin.password"
+    assert "GF_SECURITY_ADMIN_PASSWORD__FILE" in PROFILE["grafana"]["environment"]
+    assert "GF_SECURITY_ADMIN_PASSWORD" not in PROFILE["grafana"]["environment"]
     assert "grafana-password:/platform/grafana:ro" in PROFILE["grafana"]["volumes"]
     assert "grafana-password:/platform/grafana" in COMPOSE["services"]["init"]["volumes"]
 
@@ -77,8 +78,14 @@ def test_spans_go_from_the_services_to_the_collector_to_jaeger_to_grafana() -> N
         for pipeline in config["service"]["pipelines"].values():
             for kind, names in pipeline.items():
                 assert set(names) <= set(config[kind]), kind
-    shown = {source["uid"]: source["url"] for source in read("grafana", "provisioning", "datasources", "concord.yml")["datasources"]}
-    assert jaeger["extensions"]["jaeger_query"]["http"]["endpoint"].rpartition(":")[2] == shown["jaeger"].rpartition(":")[2]
+    shown = {
+        source["uid"]: source["url"]
+        for source in read("grafana", "provisioning", "datasources", "concord.yml")["datasources"]
+    }
+    assert (
+        jaeger["extensions"]["jaeger_query"]["http"]["endpoint"].rpartition(":")[2]
+        == shown["jaeger"].rpartition(":")[2]
+    )
     assert set(shown) == {"prometheus", "alertmanager", "jaeger"}
     assert {url.removeprefix("http://").partition(":")[0] for url in shown.values()} <= set(PROFILE)
 
