@@ -34,7 +34,7 @@ _share: float | None = None  # None: nothing is recorded, and a traceparent goes
 
 
 def record(share: float) -> None:
-    """Has spans made from now on: of all that comes in sampled, and of ``share`` (0 to 1) of the traces that begin here."""
+    """Has spans made: of all that comes in sampled, and of ``share`` (0 to 1) of the traces that begin here."""
     global _share  # noqa: PLW0603 - one process, one answer
     _share = share
 

@@ -129,7 +129,7 @@ class Transaction:
             return self._carry_out(arrivals[:half]) + self._carry_out(arrivals[half:])
         if not again:  # what it collided with may be another replica's, and to be seen by now
             return self._carry_out(arrivals, again=True)
-        self._committed.buried.append((arrivals[0], type(refused).__name__))
+        self._committed.buried.append((arrivals[0], error_type(refused)))
         return [_bury(self._connection, arrivals[0], refused, self._now)]
 
     def _next_in_turn(self) -> list[Arrival]:
@@ -178,7 +178,7 @@ class Together:
         fault_point("after-effect")
         self._write(arrivals)
         for index, arrival, error in dead:
-            self.buried.append((arrival, type(error).__name__))
+            self.buried.append((arrival, error_type(error)))
             replies[index] = _bury(self._connection, arrival, error, self._now)
         return replies
 
@@ -380,7 +380,7 @@ def _bury(connection: Connection, arrival: Arrival, error: Exception, now: datet
         kind=arrival.kind,
         name=arrival.name,
         letter=letter,
-        error=type(error).__name__,
+        error=error_type(error),
         **about(arrival.envelope),
     )
     if arrival.kind != "command":
@@ -414,6 +414,11 @@ def _of_a_sealed_command(arrival: Arrival, error: BaseException) -> dict[str, An
     }
 
 
+def error_type(error: BaseException) -> str:
+    """What kind of error it is: the name of its class, or of what kept everything from being written."""
+    return type(error.__cause__ if isinstance(error, NotWritten) and error.__cause__ else error).__name__
+
+
 def _chain(error: BaseException) -> list[BaseException]:
     """An error and what it came from."""
     errors = [error]
@@ -422,7 +427,7 @@ def _chain(error: BaseException) -> list[BaseException]:
     return errors
 
 
-def _trace(error: BaseException) -> str:
+def trace_of(error: BaseException) -> str:
     """Where in the code errors arose, and not what they say."""
     trace = "".join(line for each in reversed(_chain(error)) for line in traceback.format_tb(each.__traceback__))
     return _storable(trace[-20_000:])
