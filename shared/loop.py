@@ -213,7 +213,7 @@ class Loop:
             return None
         arrivals = [self._arrivals.popleft() for _ in range(min(len(self._arrivals), self._batch_size))]
         calls = [self._calls.popleft() for _ in range(len(self._calls))]
-        return Turn(arrivals, calls, self._must_look_at_timers())
+        return Turn(arrivals, calls, self._must_look_at_timers(), tracing.take_up(arrivals))
 
     def _observed(self, turn: Turn) -> Committed:
         """A transaction, with what there is to count and to record of it: once, however many messages it takes."""
@@ -222,12 +222,12 @@ class Loop:
             committed = self._transact(turn)
         except Exception as error:
             metrics.transacted(system, time.perf_counter() - began, error)
-            tracing.rolled_back(turn.arrivals, system, began_at, error)
+            tracing.rolled_back(turn.sampled, system, began_at, error)
             raise
         metrics.transacted(system, time.perf_counter() - began)
         refused, buried, handled = committed.refused, committed.buried, committed.handled
         metrics.committed(self._surface.service, turn.arrivals, refused, buried, handled)
-        tracing.committed(committed.sampled, refused, buried, handled, system, began_at)
+        tracing.committed([*turn.sampled, *committed.sampled], refused, buried, handled, system, began_at)
         for arrival, refusal in refused:
             if arrival.kind != "command":  # nobody waits for an answer
                 log.info(

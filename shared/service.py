@@ -305,7 +305,8 @@ class Process:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()):
-            log.critical("a part of the service failed; the process ends", part=task.get_name(), exc_info=error)
+            said = {"error": without_values(error), "trace": trace_of(error)}
+            log.critical("a part of the service failed; the process ends", part=task.get_name(), **said)
             self._failed = True
             self._app.exit()
 
@@ -393,7 +394,7 @@ class Process:
             counts = await reconcile(self._nc, self._engine, self._loop)
             reply = Reply(outcome="done", done=Done(counts=counts))
         except Exception as error:
-            log.exception("reconcile failed")
+            log.error("reconcile failed", error=without_values(error), trace=trace_of(error))
             reply = Reply(outcome="failed", failure=Failure(sentence=f"Reconcile failed: {error}"))
         self._relay.wake()
         if arrival.settle:
@@ -455,7 +456,8 @@ class Process:
     def _done(self, task: asyncio.Task[Any]) -> None:
         self._in_hand.discard(task)
         if not task.cancelled() and (error := task.exception()):
-            log.error("an answer or an acknowledgement could not be sent; it will be asked for again", exc_info=error)
+            said = {"error": without_values(error), "trace": trace_of(error)}
+            log.error("an answer or an acknowledgement could not be sent; it will be asked for again", **said)
 
     # ---- housekeeping --------------------------------------------------------------------------------------------
 

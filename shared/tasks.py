@@ -51,6 +51,14 @@ TASKS = Table(
 Effect = Callable[[Mapping[str, Any]], Awaitable[Any]]
 
 
+class ProcessFailed(RuntimeError):
+    """A process of ours failed; ``kind`` is the type of its error, the message its last line."""
+
+    def __init__(self, run: str, complaint: str) -> None:
+        super().__init__(f"{run}: {complaint}")
+        self.kind = complaint.partition(":")[0]
+
+
 class TryAgain(Exception):
     """An effect could not be had now. ``after`` is the least delay the other side asked for, if it did."""
 
@@ -227,11 +235,11 @@ class Runner:
             asked = error.after if isinstance(error, TryAgain) else None
             due = now + kind.retries.delay(attempts, asked)
             if due - row.created_at > kind.retries.give_up_after:
-                log.error("a task was given up", task=row.id, name=row.name, attempts=attempts, error=str(error))
+                log.error("a task was given up", task=row.id, name=row.name, attempts=attempts, error=_loggable(error))
                 self._loop.offer_task_outcome(TaskOutcome(**about, error=str(error)))
             else:
                 log.warning(
-                    "a task will be tried again", task=row.id, name=row.name, attempt=attempts, error=str(error)
+                    "a task will be tried again", task=row.id, name=row.name, attempt=attempts, error=_loggable(error)
                 )
                 await self._loop.call(lambda connection: postpone(connection, row.id, due))
         finally:
@@ -242,7 +250,8 @@ class Runner:
         self._names_at_work.pop(task, None)
         self._woken.set()
         if not work.cancelled() and (error := work.exception()):
-            log.error("a task was lost hold of; it is done again when its lease lapses", task=task, exc_info=error)
+            said = _loggable(error)
+            log.error("a task was lost hold of; it is done again when its lease lapses", task=task, error=said)
 
     async def _hold(self, task: str) -> None:
         while True:
@@ -250,10 +259,17 @@ class Runner:
             await self._loop.call(lambda connection: renew(connection, [task], clock.now()))
 
 
+def _loggable(error: BaseException) -> str:
+    """Of an error no more than its type, unless the words are ours: they may hold what the task was about."""
+    if isinstance(error, TryAgain):
+        return str(error)
+    return error.kind if isinstance(error, ProcessFailed) else type(error).__name__
+
+
 async def run_in_process(run: str, args: Mapping[str, Any]) -> Any:
     """Calls ``module:function`` with ``args`` in a Python process of its own; JSON in, JSON out.
 
-    Raises RuntimeError with the last line of its complaint if it fails.
+    Raises ``ProcessFailed`` if it fails.
     """
     child = _start(run)
     # Shielded: a thread that is cancelled before it began would leave the child to nobody.
@@ -266,7 +282,7 @@ async def run_in_process(run: str, args: Mapping[str, Any]) -> Any:
         raise
     if child.returncode:
         complaint = err.decode(errors="replace").strip().splitlines() or [f"ended with {child.returncode}"]
-        raise RuntimeError(f"{run}: {complaint[-1]}")
+        raise ProcessFailed(run, complaint[-1])
     return json.loads(out)
 
 

@@ -42,9 +42,9 @@ def resource(service: str, instance: str) -> "Resource":
 def configure_logging(service: str, level: str) -> None:
     """Every line carries time, level and service; lines of libraries take the same form."""
     shared: list[structlog.typing.Processor] = [
-        structlog.contextvars.merge_contextvars,
+        _with_service(service),
         structlog.stdlib.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
         structlog.processors.format_exc_info,
         structlog.processors.EventRenamer("message"),
     ]
@@ -54,17 +54,16 @@ def configure_logging(service: str, level: str) -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
-    structlog.contextvars.bind_contextvars(service=service)
     handler = logging.StreamHandler()
     handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            processor=structlog.processors.JSONRenderer(), foreign_pre_chain=[*shared, _with_service(service)]
-        )
+        structlog.stdlib.ProcessorFormatter(processor=structlog.processors.JSONRenderer(), foreign_pre_chain=shared)
     )
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
 
 
 def _with_service(service: str) -> structlog.typing.Processor:
+    """Not a variable of the context, which the writer's thread does not see."""
+
     def add(_logger: object, _method: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:
         line["service"] = service
         return line

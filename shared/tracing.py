@@ -45,9 +45,9 @@ def is_sampled(traceparent: str | None) -> bool:
 
 
 def take_up(arrivals: Iterable[Arrival]) -> list[Arrival]:
-    """Those of the messages that are sampled, each with a span; what they lead to is caused by it.
+    """Those of the messages that are sampled, each with a span: it is the cause of what they lead to.
 
-    One that has a span from an attempt before keeps it.
+    Once for each message: one that is tried again with its transaction keeps its span.
     """
     if _share is None:
         return []
@@ -62,8 +62,7 @@ def take_up(arrivals: Iterable[Arrival]) -> list[Arrival]:
             continue
         if arrival.sealed:  # when it came must not be told either
             continue
-        if arrival.span is None:
-            _begin(arrival, parent)
+        _begin(arrival, parent)
         sampled.append(arrival)
     return sampled
 
@@ -111,9 +110,8 @@ def committed(
     _transaction(sampled, handled, system, began)
 
 
-def rolled_back(arrivals: Iterable[Arrival], system: str, began: int, error: Exception) -> None:
-    """Notes on the spans in hand that they are tried again: the store was in trouble."""
-    sampled = [arrival for arrival in arrivals if arrival.span is not None] if _share is not None else []
+def rolled_back(sampled: Sequence[Arrival], system: str, began: int, error: Exception) -> None:
+    """Notes on the spans in hand that their messages are tried again: the store was in trouble."""
     if not sampled:
         return
     for arrival in sampled:

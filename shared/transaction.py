@@ -51,6 +51,8 @@ class Turn:
     arrivals: Sequence[Arrival]
     calls: Sequence[Call]
     look_at_timers: bool
+    sampled: Sequence[Arrival] = ()
+    """Those of the arrivals that have a span."""
 
 
 @dataclass(slots=True)
@@ -69,6 +71,7 @@ class Committed:
     buried: list[tuple[Arrival, str]] = field(default_factory=list)
     """What became a dead letter, with the type of its error."""
     sampled: list[Arrival] = field(default_factory=list)
+    """Those timers and events whose turn came that have a span."""
 
 
 class Transaction:
@@ -87,19 +90,18 @@ class Transaction:
         self._committed.timers = look_at_timers
         due = timers.take_due(self._connection, self._now, self._batch_size) if look_at_timers else []
         mine = [self._surface.read(_timer_received(timer)) for timer in due]
-        self._committed.replies = self._take_up([*mine, *arrivals])[len(mine) :]
+        self._committed.sampled += tracing.take_up(mine)
+        self._committed.handled = len(mine) + len(arrivals)
+        self._committed.replies = self._carry_out([*mine, *arrivals])[len(mine) :]
         while in_turn := self._next_in_turn():
-            self._take_up(in_turn)
+            self._committed.sampled += tracing.take_up(in_turn)
+            self._committed.handled += len(in_turn)
+            self._carry_out(in_turn)
         for call in calls:
             self._run_call(call)
         if self._committed.timers:
             self._committed.timers_due_at = timers.next_due(self._connection)
         return self._committed
-
-    def _take_up(self, arrivals: Sequence[Arrival]) -> list[bytes | None]:
-        self._committed.handled += len(arrivals)
-        self._committed.sampled += tracing.take_up(arrivals)
-        return self._carry_out(arrivals)
 
     def _carry_out(self, arrivals: Sequence[Arrival], *, again: bool = False) -> list[bytes | None]:
         """All together; where that cannot be written, in halves, until the message that cannot be stands alone.
