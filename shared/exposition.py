@@ -11,6 +11,7 @@ from opentelemetry.metrics import CallbackOptions, Observation
 from opentelemetry.sdk.metrics import MeterProvider
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from shared import clock
 from shared.metrics import DESTINATION
 from shared.observer import Seen
 from shared.telemetry import resource
@@ -36,6 +37,11 @@ class Exposition:
         self._observe_figure("concord.outbox.oldest", "s", "age of the oldest row not published", "oldest_unsent")
         self._observe_figure("concord.dead_letters", "{message}", "dead letters that are kept", "dead_letters")
         self._observe_figure("concord.timers.overdue", "s", "age of the oldest timer that is due", "timers_overdue")
+        steps = clock.Steps()
+        self._observe(
+            "concord.clock.stepped", "s", "how far the wall clock was moved since the process began",
+            lambda: [Observation(round(steps.seconds(), 3))],
+        )  # fmt: skip
         self._observe_figure("concord.tasks.waiting", "{task}", "tasks that are not finished", "tasks_waiting")
 
     def text(self, seen: Seen) -> bytes:

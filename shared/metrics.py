@@ -31,6 +31,7 @@ _consumed = _meter.create_counter(
 _sent = _meter.create_counter("messaging.client.sent.messages", "{message}", "messages that a stream confirmed")
 _refusals = _meter.create_counter("concord.refusals", "{refusal}", "messages that a rule refused")
 _kept = _meter.create_counter("concord.dead_letters.kept", "{message}", "messages that became dead letters")
+_restored = _meter.create_counter("concord.streams.restored", "{stream}", "streams that were gone and made anew")
 _deliveries = _meter.create_counter(
     "concord.deliveries", "{delivery}", "deliveries, by channel and what became of them"
 )
@@ -106,6 +107,11 @@ def published(stream: str, count: int) -> None:
     since_start.published += count
     if stream == DELIVERIES:
         _deliveries.add(count, {"channel": "nats", "outcome": "delivered"})
+
+
+def restored(stream: str, times: int = 1) -> None:
+    """Counts a stream that had to be made anew while the service ran; with 0 it shows that it counts."""
+    _restored.add(times, {DESTINATION: stream})
 
 
 def _destination(service: str, kind: str, source: str) -> str | None:

@@ -193,7 +193,7 @@ class Process:
         self._nc = nc
         self._loop = Loop(self._surface, self._engine, self._writer, batch_size=self._settings.batch_size)
         self._relay = Relay(
-            nc, self._loop, self._engine, self._outbox_reader, self._declare, singly=self._settings.publish_singly
+            nc, self._loop, self._engine, self._outbox_reader, self._restore, singly=self._settings.publish_singly
         )
         self._observer = Observer(
             self._engine,
@@ -223,7 +223,7 @@ class Process:
                 f"consumer of {durable.stream}",
                 Consumer(
                     nc, durable.stream, durable.name, self._receive_from_stream, self._loop.room,
-                    self._declare,
+                    self._restore,
                 ).run(),
             )
             for durable in durables(self._service.name, self._service.follows)
@@ -260,17 +260,28 @@ class Process:
         from shared.exposition import CONTENT_TYPE, Exposition  # noqa: PLC0415  loaded where somebody can ask for it
 
         exposition = Exposition(self._service.name, self._name.decode())
+        for stream in platform_streams():
+            metrics.restored(stream.name, 0)  # a counter that begins at 1 has not increased, to Prometheus
 
         async def write() -> tuple[str, bytes]:
             return CONTENT_TYPE, await asyncio.to_thread(exposition.text, await self._observer.look())
 
         return write
 
-    async def _declare(self) -> None:
-        """Brings streams and durables in line, however long the server needs to be able to."""
+    async def _declare(self) -> list[str]:
+        """Brings streams and durables in line, however long the server needs to be able to; what it did."""
         declared = platform_streams(self._settings.stream_replicas)
-        for line in await reconcile_streams(self._nc, declared, durables(self._service.name, self._service.follows)):
+        done = await reconcile_streams(self._nc, declared, durables(self._service.name, self._service.follows))
+        for line in done:
             log.info(line)
+        return done
+
+    async def _restore(self) -> None:
+        """The same where something was there and is gone. A stream that is made anew is empty, which must be said."""
+        for line in await self._declare():
+            if (stream := line.removeprefix("created stream ")) != line:
+                log.error("a stream was gone and is made anew, empty; `concord reconcile` fills it", stream=stream)
+                metrics.restored(stream)
 
     async def _stop(self) -> None:
         """Stops taking in, finishes what is in hand, replies, acknowledges, leaves."""
