@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 _MADE_UP = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{16,64}", re.IGNORECASE).fullmatch
 """An id that nobody can have put anything into: a UUID, or a longer number."""
 
+SAMPLED = "13579bdf"
+"""How a W3C ``traceparent`` ends that asks for its message to be recorded: the lowest bit of its flags is set."""
+
 
 def about(message: Any) -> dict[str, str]:
     """What a log line tells of the message it is about: ``correlationid``, and ``trace_id`` where it is sampled.
@@ -23,7 +26,7 @@ def about(message: Any) -> dict[str, str]:
     if message is None:
         return {}
     said = {"correlationid": opaque(message.correlationid or message.id)}
-    if (trace := message.traceparent) is not None and trace[-1] in "13579bdf":
+    if (trace := message.traceparent) is not None and trace[-1] in SAMPLED:
         said["trace_id"] = trace[3:35]
     return said
 
