@@ -23,7 +23,7 @@ from nats.aio.msg import Msg
 from pydantic import BaseModel
 from sqlalchemy import Connection, Engine
 
-from shared import clock, dead_letters, figures, health, history, inbox
+from shared import clock, dead_letters, figures, health, history, inbox, metrics
 from shared.broker import Connection as Nats
 from shared.consumer import Consumer, acknowledge, place_of
 from shared.contracts import cloudevent
@@ -250,6 +250,7 @@ class Process:
             self._service.deliveries_waiting,
         )
         exposition = Exposition(self._service.name, self._name.decode())
+        metrics.begin(delivers=self._service.deliveries_waiting is not None)
 
         async def write() -> tuple[str, bytes]:
             return CONTENT_TYPE, await asyncio.to_thread(exposition.text, await observer.look())
