@@ -4,6 +4,7 @@ Loaded only where somebody can ask for metrics: it takes a fifth of a second and
 """
 
 from collections.abc import Callable
+from threading import Lock
 
 from opentelemetry import metrics
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
@@ -24,6 +25,7 @@ class Exposition:
 
     def __init__(self, service: str, instance: str) -> None:
         self._seen = Seen()
+        self._writing = Lock()
         reader = PrometheusMetricReader(scope_info_enabled=False)
         metrics.set_meter_provider(MeterProvider([reader], resource(service, instance), shutdown_on_exit=False))
         self._meter = metrics.get_meter("concord")
@@ -46,8 +48,9 @@ class Exposition:
 
     def text(self, seen: Seen) -> bytes:
         """The metrics as text. Some milliseconds of work, so not for the event loop's thread."""
-        self._seen = seen
-        return generate_latest()
+        with self._writing:  # two at once would get each other's
+            self._seen = seen
+            return generate_latest()
 
     def _observe(self, name: str, unit: str, description: str, values: Callable[[], list[Observation]]) -> None:
         def callback(_: CallbackOptions) -> list[Observation]:

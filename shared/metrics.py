@@ -20,6 +20,8 @@ from shared.surface import Arrival
 DESTINATION = "messaging.destination.name"
 ERROR = "error.type"
 
+DELIVERED = {"channel": "nats", "outcome": "delivered"}
+
 OF_DURATION = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10)
 """Seconds: the bounds that the semantic conventions advise."""
 OF_MESSAGES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
@@ -56,6 +58,15 @@ class SinceStart:
 since_start = SinceStart()
 
 _origin: Callable[[Arrival], tuple[str, str]] = attrgetter("kind", "principal")
+
+
+def begin(*, delivers: bool) -> None:
+    """Has rare counters begin at 0, so that the first thing they count is a change like any other."""
+    _kept.add(0)
+    for kind in ("command", "inbound"):
+        _refusals.add(0, {"kind": kind})
+    if delivers:
+        _deliveries.add(0, DELIVERED)
 
 
 def committed(
@@ -106,7 +117,7 @@ def published(stream: str, count: int) -> None:
     _sent.add(count, {DESTINATION: stream})
     since_start.published += count
     if stream == DELIVERIES:
-        _deliveries.add(count, {"channel": "nats", "outcome": "delivered"})
+        _deliveries.add(count, DELIVERED)
 
 
 def restored(stream: str, times: int = 1) -> None:

@@ -260,6 +260,7 @@ class Process:
         from shared.exposition import CONTENT_TYPE, Exposition  # noqa: PLC0415  loaded where somebody can ask for it
 
         exposition = Exposition(self._service.name, self._name.decode())
+        metrics.begin(delivers=self._service.deliveries_waiting is not None)
         for stream in platform_streams():
             metrics.restored(stream.name, 0)  # a counter that begins at 1 has not increased, to Prometheus
 

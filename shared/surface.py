@@ -194,7 +194,8 @@ class Surface:
             message = TaskOutcome(**data)
             key = f"task {message.task}"
         source, type_ = f"/concord/{self.service}", f"{kind}.{message.name}"
-        envelope = Envelope(key, source, type_, message.key, None, None, None, None, None, {})
+        correlationid, traceparent = data.get("correlationid"), data.get("traceparent")  # a timer begins anew
+        envelope = Envelope(key, source, type_, message.key, None, None, correlationid, None, traceparent, {})
         handler = (self.timers if kind == "timer" else self.tasks).get(message.name)
         return Arrival(kind, message.name, key, received, self.service, message, envelope, handler)
 

@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Protocol
@@ -25,6 +25,7 @@ from sqlalchemy import Column, Connection, Integer, Row, Table, delete, func, or
 
 from shared import clock
 from shared.database import LOOP, Document, Key, Moment
+from shared.telemetry import about
 from shared.testing.fault_points import fault_point
 
 LEASE = timedelta(seconds=60)
@@ -46,6 +47,9 @@ TASKS = Table(
     Column("due_at", Moment, nullable=False, index=True),
     Column("claimed_until", Moment),
     Column("created_at", Moment, nullable=False),
+    # Of the message that asked for it, so that its outcome goes on in the same story and the same trace.
+    Column("correlationid", Key),
+    Column("traceparent", Key),
 )
 
 Effect = Callable[[Mapping[str, Any]], Awaitable[Any]]
@@ -93,7 +97,10 @@ class TaskKind:
 
 @dataclass(frozen=True, slots=True)
 class TaskOutcome:
-    """How a task ended: ``result`` (plain JSON data), or ``error`` when it was given up."""
+    """How a task ended: ``result`` (plain JSON data), or ``error`` when it was given up.
+
+    ``correlationid`` and ``traceparent`` are those of the message that asked for it.
+    """
 
     task: str
     name: str
@@ -102,6 +109,8 @@ class TaskOutcome:
     attempts: int
     result: Any = None
     error: str | None = None
+    correlationid: str | None = None
+    traceparent: str | None = None
 
 
 def write(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -218,7 +227,9 @@ class Runner:
 
     async def _do(self, row: Row[Any], kind: TaskKind) -> None:
         attempts = row.attempts + 1
-        about = {"task": row.id, "name": row.name, "key": row.key, "args": row.args, "attempts": attempts}
+        outcome = TaskOutcome(
+            row.id, row.name, row.key, row.args, attempts, correlationid=row.correlationid, traceparent=row.traceparent
+        )
         keep_alive = asyncio.create_task(self._hold(row.id))
         fault_point("task-begin")
         try:
@@ -227,20 +238,19 @@ class Runner:
             else:
                 result = await kind.run(row.args)
             fault_point("task-done")
-            self._loop.offer_task_outcome(TaskOutcome(**about, result=result))
+            self._loop.offer_task_outcome(replace(outcome, result=result))
         except asyncio.CancelledError:
             raise
         except Exception as error:
             now = clock.now()
             asked = error.after if isinstance(error, TryAgain) else None
             due = now + kind.retries.delay(attempts, asked)
+            told = {"task": row.id, "name": row.name, "attempts": attempts, **about(row)}
             if due - row.created_at > kind.retries.give_up_after:
-                log.error("a task was given up", task=row.id, name=row.name, attempts=attempts, error=_loggable(error))
-                self._loop.offer_task_outcome(TaskOutcome(**about, error=str(error)))
+                log.error("a task was given up", error=_loggable(error), **told)
+                self._loop.offer_task_outcome(replace(outcome, error=str(error)))
             else:
-                log.warning(
-                    "a task will be tried again", task=row.id, name=row.name, attempt=attempts, error=_loggable(error)
-                )
+                log.warning("a task will be tried again", error=_loggable(error), **told)
                 await self._loop.call(lambda connection: postpone(connection, row.id, due))
         finally:
             keep_alive.cancel()

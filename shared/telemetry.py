@@ -4,25 +4,29 @@ import logging
 import re
 import sys
 from hashlib import blake2b
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource
 
-    from shared.contracts.cloudevent import Envelope
-
 _MADE_UP = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{16,64}", re.IGNORECASE).fullmatch
 """An id that nobody can have put anything into: a UUID, or a longer number."""
 
+SAMPLED = "13579bdf"
+"""How a W3C ``traceparent`` ends that asks for its message to be recorded: the lowest bit of its flags is set."""
 
-def about(envelope: "Envelope | None") -> dict[str, str]:
-    """What a log line tells of the message it is about: ``correlationid``, and ``trace_id`` where it is sampled."""
-    if envelope is None:
+
+def about(message: Any) -> dict[str, str]:
+    """What a log line tells of the message it is about: ``correlationid``, and ``trace_id`` where it is sampled.
+
+    ``message`` is an envelope or a task's row, which name things alike; ``None`` where it could not be read.
+    """
+    if message is None:
         return {}
-    said = {"correlationid": opaque(envelope.correlationid or envelope.id)}
-    if (trace := envelope.traceparent) is not None and trace[-1] in "13579bdf":
+    said = {"correlationid": opaque(message.correlationid or message.id)}
+    if (trace := message.traceparent) is not None and trace[-1] in SAMPLED:
         said["trace_id"] = trace[3:35]
     return said
 

@@ -20,7 +20,7 @@ from shared.outbox import Unsent
 from shared.refusal import Refusal
 from shared.streams import INBOUND, event_stream
 from shared.surface import Arrival
-from shared.telemetry import opaque
+from shared.telemetry import SAMPLED, opaque
 
 HEADER = "traceparent"
 """Under this name a dead letter keeps the span in which it failed, so that its replay goes on from there."""
@@ -40,8 +40,8 @@ def record(share: float) -> None:
 
 
 def is_sampled(traceparent: str | None) -> bool:
-    """Whether a W3C ``traceparent`` asks for its message to be recorded: the lowest bit of its flags."""
-    return traceparent is not None and traceparent[-1:] in "13579bdf"
+    """Whether a W3C ``traceparent`` asks for its message to be recorded."""
+    return traceparent is not None and traceparent.endswith(tuple(SAMPLED))
 
 
 def take_up(arrivals: Iterable[Arrival]) -> list[Arrival]:
@@ -58,7 +58,7 @@ def take_up(arrivals: Iterable[Arrival]) -> list[Arrival]:
         if (parent := envelope.traceparent) is None:
             if arrival.kind == "event" or random() >= _share:  # noqa: S311  it decides what is drawn, and guards nothing
                 continue
-        elif parent[-1] not in "13579bdf":
+        elif parent[-1] not in SAMPLED:
             continue
         if arrival.sealed:  # when it came must not be told either
             continue

@@ -44,6 +44,8 @@ async def test_a_service_that_is_well_says_that_it_is_ready_and_names_every_reas
     assert await platform.metric("membership", "concord_ready") == 1
     for reason in ("store", "relay", "nats"):
         assert await platform.metric("membership", "concord_unready", reason=reason) == 0
+    assert await platform.metric("membership", "concord_dead_letters_kept_total") == 0
+    assert await platform.metric("membership", "concord_refusals_total", kind="inbound") == 0
     assert (await platform.metric("membership", "process_resident_memory_bytes") or 0) > 1e7
     _, page = await platform.get("membership", "/metrics")
     assert 'service_name="membership"' in page

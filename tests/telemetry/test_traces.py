@@ -116,6 +116,7 @@ async def test_a_trace_goes_from_a_command_through_three_services_to_the_deliver
     transactions = [span for span in receiver.spans if (sent[3:35], told.id) in span.links]
     assert [(span.name, span.service) for span in transactions] == [("transaction", "notifications")]
     assert transactions[0].trace != told.trace
+    assert not [span for span in receiver.spans if any(who in str(span) for who in ("operator", "steward", "reader"))]
 
 
 async def test_what_nobody_wants_to_be_sampled_leaves_no_span_and_its_trace_goes_on_unchanged(
