@@ -3,6 +3,7 @@
 DIR/operator       the platform's keys, the operator's credentials, and where NATS is: ``concord --data DIR/operator``
 DIR/nats           nats.conf, written anew each time, since it carries the permissions that follow from the contracts
 DIR/postgres       a password for the administrator and one for each service, read when the databases are made
+DIR/grafana        the password of Grafana's administrator, for whoever starts the profile `observability`
 DIR/SERVICE        the service's credentials for NATS and its password file for PostgreSQL, and nothing of another's
 
 Each of these is mounted only where it is used (``docker-compose.yml``). What is there already is kept, so a second run
@@ -49,6 +50,7 @@ def prepare(directory: Path, *, nats: str, postgres: str, streams: Path) -> list
     keep(operator / "stack.json", json.dumps({"url": nats}) + "\n")
     # PostgreSQL reads these as another user; the directory is mounted nowhere else.
     keep(directory / "postgres" / f"{ADMINISTRATOR}.password", secrets.token_urlsafe(PASSWORD_BYTES), 0o644)
+    keep(directory / "grafana" / "admin.password", secrets.token_urlsafe(PASSWORD_BYTES), 0o644)  # read as another user
     for service in SERVICES:
         credentials(directory / service / "service.creds", service)
         password = keep(directory / "postgres" / f"{service}.password", secrets.token_urlsafe(PASSWORD_BYTES), 0o644)

@@ -19,12 +19,13 @@ from typing import TypeVar
 import structlog
 from sqlalchemy import Connection, Engine
 
-from shared import clock
+from shared import clock, metrics, tracing
 from shared.database import transaction, trouble_behind
 from shared.outbox import Unsent
 from shared.refusal import Refusal
 from shared.surface import Arrival, Received, Surface
 from shared.tasks import TaskOutcome
+from shared.telemetry import about
 from shared.testing.fault_points import fault_point
 from shared.transaction import Call, Committed, MustBeUndone, Transaction, Turn, reply_to
 
@@ -91,11 +92,13 @@ class Loop:
         """Takes a message in; its ``settle`` is called once it is durable."""
         if isinstance(arrival.problem, Refusal) and arrival.kind == "command":
             if arrival.settle:  # could not be read, so there is nothing to keep
+                metrics.refused_at_the_door()
                 arrival.settle(reply_to(arrival.problem))
                 self.on_settled()
             return
         if arrival.kind == "command" and len(self._arrivals) >= MOST_WAITING * self._batch_size:
             if arrival.settle:
+                metrics.refused_at_the_door()
                 arrival.settle(reply_to(_overloaded(arrival, self._surface.service)))
                 self.on_settled()
             return
@@ -199,11 +202,7 @@ class Loop:
         while turn := self._turn or self._next_turn():
             self._turn = turn
             self._asked_at = self._asked_at or time.monotonic()
-            try:
-                committed = self._transact(turn)
-            except MustBeUndone:
-                turn.careful = True
-                continue
+            committed = self._observed(turn)
             if committed.timers:
                 self._timers_due_at = committed.timers_due_at
             self._turn = self._asked_at = None
@@ -214,13 +213,40 @@ class Loop:
             return None
         arrivals = [self._arrivals.popleft() for _ in range(min(len(self._arrivals), self._batch_size))]
         calls = [self._calls.popleft() for _ in range(len(self._calls))]
-        return Turn(arrivals, calls, self._must_look_at_timers())
+        return Turn(arrivals, calls, self._must_look_at_timers(), tracing.take_up(arrivals))
+
+    def _observed(self, turn: Turn) -> Committed:
+        """A transaction, with what there is to count and to record of it: once, however many messages it takes."""
+        system, began_at, began = self._engine.dialect.name, time.time_ns(), time.perf_counter()
+        try:
+            committed = self._transact(turn)
+        except Exception as error:
+            metrics.transacted(system, time.perf_counter() - began, error)
+            tracing.rolled_back(turn.sampled, system, began_at, error)
+            raise
+        metrics.transacted(system, time.perf_counter() - began)
+        refused, buried, handled = committed.refused, committed.buried, committed.handled
+        metrics.committed(self._surface.service, turn.arrivals, refused, buried, handled)
+        tracing.committed([*turn.sampled, *committed.sampled], refused, buried, handled, system, began_at)
+        for arrival, refusal in refused:
+            if arrival.kind != "command":  # nobody waits for an answer
+                log.info(
+                    "a rule refused a message",
+                    kind=arrival.kind, name=arrival.name, code=refusal.code, **about(arrival.envelope),
+                )  # fmt: skip
+        return committed
 
     def _transact(self, turn: Turn) -> Committed:
+        try:
+            return self._attempt(turn, careful=False)
+        except MustBeUndone:
+            return self._attempt(turn, careful=True)
+
+    def _attempt(self, turn: Turn, *, careful: bool) -> Committed:
         fault_point("before-begin")
         with self._transaction() as connection:
             fault_point("after-begin")
-            committed = Transaction(connection, self._surface, self._batch_size, careful=turn.careful).run(
+            committed = Transaction(connection, self._surface, self._batch_size, careful=careful).run(
                 turn.arrivals, turn.calls, look_at_timers=turn.look_at_timers
             )
             fault_point("before-commit")

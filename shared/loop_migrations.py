@@ -39,3 +39,9 @@ def keep_history() -> None:
         sa.Column("recorded_at", Moment(), nullable=False),
         sa.Column("principal", Key),
     )
+
+
+def keep_the_cause_of_tasks() -> None:
+    """``tasks`` says what story and what trace a task belongs to, so that its outcome goes on in them."""
+    op.add_column("tasks", sa.Column("correlationid", Key))
+    op.add_column("tasks", sa.Column("traceparent", Key))

@@ -22,7 +22,7 @@ from nats import errors
 from sqlalchemy import Column, Connection, Engine, Table, or_, update
 from sqlalchemy.exc import DBAPIError
 
-from shared import clock, outbox
+from shared import clock, metrics, outbox, tracing
 from shared.broker import Connection as Nats
 from shared.contracts.cloudevent import STRUCTURED
 from shared.database import LOOP, Key, Moment, reading, trouble_behind, upsert
@@ -204,8 +204,10 @@ class Relay:
         fresh = self._take_fresh()
         rows = fresh or await self._look()
         for stream, run in groupby(rows, key=attrgetter("stream")):
-            batch = list(run)
+            batch, began = list(run), time.time_ns()
             await self._publish(stream, batch)
+            metrics.published(stream, len(batch))
+            tracing.published(stream, batch, began)
             self._last = max(self._last, batch[-1].position)
             self._mark([row.position for row in batch])
         return bool(self._fresh if fresh else rows)

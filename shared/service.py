@@ -7,8 +7,9 @@ import asyncio
 import gc
 import json
 import sys
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -22,11 +23,11 @@ from nats.aio.msg import Msg
 from pydantic import BaseModel
 from sqlalchemy import Connection, Engine
 
-from shared import clock, dead_letters, health, history, inbox, outbox
+from shared import clock, dead_letters, figures, health, history, inbox, metrics
 from shared.broker import Connection as Nats
 from shared.consumer import Consumer, acknowledge, place_of
 from shared.contracts import cloudevent
-from shared.contracts.message import MAJOR, REGISTER, Query
+from shared.contracts.message import MAJOR, REGISTER, Query, subject_of
 from shared.contracts.platform import (
     DeadLetter,
     DeadLetterDetail,
@@ -35,6 +36,7 @@ from shared.contracts.platform import (
     Failure,
     Happened,
     Health,
+    HealthOfEach,
     HistoryPage,
     ListDeadLetters,
     Reconcile,
@@ -47,6 +49,7 @@ from shared.database import open_store, reading, trouble_behind
 from shared.identity import may_be_answered
 from shared.loop import Loop
 from shared.migration import upgrade
+from shared.observer import Observer, Waiting
 from shared.outbox import Unsent
 from shared.reconcile import reconcile
 from shared.refusal import Refusal
@@ -57,8 +60,9 @@ from shared.streams import durables, event_stream, platform_streams
 from shared.streams import reconcile as reconcile_streams
 from shared.surface import SEALED, Arrival, Received, Surface
 from shared.tasks import Runner
-from shared.telemetry import configure_logging
+from shared.telemetry import configure_logging, opaque
 from shared.testing.fault_points import fault_point
+from shared.transaction import trace_of, without_values
 from shared.unit_of_work import Reader, new_id
 
 READERS = 4
@@ -85,11 +89,15 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True)
 class Service:
-    """What makes one service: what it hears, whose events it follows, and how its store is made ready."""
+    """What makes one service: what it hears, whose events it follows, and how its store is made ready.
+
+    ``deliveries_waiting`` counts, by channel, what is to be delivered and is not yet, where a service delivers.
+    """
 
     surface: Surface
     follows: tuple[str, ...] = ()
     prepare_store: Callable[[Engine, str], None] = upgrade
+    deliveries_waiting: Waiting | None = None
 
     @property
     def name(self) -> str:
@@ -115,7 +123,8 @@ class Process:
         self._name = new_id().encode()  # tells this replica from the others
         self._surface = service.surface
         self._surface.queries |= _platform_queries(self)
-        self._engine: Engine = open_store(settings.store, readers=READERS)
+        # One connection more than there are readers, for the figures.
+        self._engine: Engine = open_store(settings.store, readers=READERS + 1)
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="writer")
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="reader")
         self._outbox_reader = ThreadPoolExecutor(1, thread_name_prefix="outbox")  # slow queries must not hold up events
@@ -126,6 +135,7 @@ class Process:
         self._replies: list[tuple[str, bytes]] = []
         self._acks: list[str] = []
         self._queries = 0
+        self.lag: Mapping[str, int] = {}
         self._looping: asyncio.Task[None] | None = None
         self._background: list[asyncio.Task[Any]] = []
         self._in_hand: set[asyncio.Task[Any]] = set()
@@ -137,15 +147,40 @@ class Process:
 
     async def run(self) -> int:
         """Runs until it is told to stop; the exit code."""
-        await self._app.run()
+        with self._spans_exported():
+            await self._app.run()
         self._engine.dispose()
         return 1 if self._failed else 0
 
     @property
+    def replica(self) -> str:
+        """What tells this process from others of its service."""
+        return self._name.decode()
+
+    @property
     def reasons(self) -> tuple[str, ...]:
         """Why it is not ready."""
+        return tuple(reason for reason in self._troubles.values() if reason)
+
+    @property
+    def _troubles(self) -> dict[str, str | None]:
+        """Everything that can keep it from being ready, by a word for it, and a sentence for each that does now."""
         connected = None if self._nc.is_connected else "there is no connection to NATS"
-        return tuple(reason for reason in (self._loop.trouble, self._relay.trouble, connected) if reason)
+        return {"store": self._loop.trouble, "relay": self._relay.trouble, "nats": connected}
+
+    @contextmanager
+    def _spans_exported(self) -> Iterator[None]:
+        settings = self._settings
+        if settings.trace_endpoint is None:
+            yield
+            return
+        from shared.span_export import SpanExport  # noqa: PLC0415  loaded where spans are wanted, and nowhere else
+
+        export = SpanExport(self._service.name, self._name.decode(), settings.trace_endpoint, settings.trace_share)
+        try:
+            yield
+        finally:
+            export.close()
 
     # ---- in and out ----------------------------------------------------------------------------------------------
 
@@ -158,7 +193,14 @@ class Process:
         self._nc = nc
         self._loop = Loop(self._surface, self._engine, self._writer, batch_size=self._settings.batch_size)
         self._relay = Relay(
-            nc, self._loop, self._engine, self._outbox_reader, self._declare, singly=self._settings.publish_singly
+            nc, self._loop, self._engine, self._outbox_reader, self._restore, singly=self._settings.publish_singly
+        )
+        self._observer = Observer(
+            self._engine,
+            nc,
+            durables(self._service.name, self._service.follows),
+            lambda: {word: bool(sentence) for word, sentence in self._troubles.items()},
+            self._service.deliveries_waiting,
         )
         self._runner = Runner(list(self._surface.task_kinds.values()), self._loop)
         self._loop.on_messages = self._committed_messages
@@ -171,6 +213,9 @@ class Process:
         self._commands = await nc.subscribe_directly(
             self._everything("command"), self._receive_command, queue=self._service.name
         )
+        self._asked_each = await nc.subscribe_directly(
+            subject_of(HealthOfEach, "*", self._service.name), self._receive_health_of_each
+        )
         # From here on nothing is waited for: who is asked to stop finds all of it there, or none.
         self._looping = self._watch("loop", self._loop.run())
         self._consuming = [
@@ -178,7 +223,7 @@ class Process:
                 f"consumer of {durable.stream}",
                 Consumer(
                     nc, durable.stream, durable.name, self._receive_from_stream, self._loop.room,
-                    self._declare,
+                    self._restore,
                 ).run(),
             )
             for durable in durables(self._service.name, self._service.follows)
@@ -208,14 +253,36 @@ class Process:
 
     async def _started(self) -> None:
         if self._settings.health_port is not None:
-            self._health = await health.serve(self._settings.health_port, lambda: self.reasons)
+            self._health = await health.serve(self._settings.health_port, lambda: self.reasons, self._metrics())
         log.info("ready", store=self._engine.dialect.name, follows=self._service.follows)
 
-    async def _declare(self) -> None:
-        """Brings streams and durables in line, however long the server needs to be able to."""
+    def _metrics(self) -> health.Page:
+        from shared.exposition import CONTENT_TYPE, Exposition  # noqa: PLC0415  loaded where somebody can ask for it
+
+        exposition = Exposition(self._service.name, self._name.decode())
+        metrics.begin(delivers=self._service.deliveries_waiting is not None)
+        for stream in platform_streams():
+            metrics.restored(stream.name, 0)  # a counter that begins at 1 has not increased, to Prometheus
+
+        async def write() -> tuple[str, bytes]:
+            return CONTENT_TYPE, await asyncio.to_thread(exposition.text, await self._observer.look())
+
+        return write
+
+    async def _declare(self) -> list[str]:
+        """Brings streams and durables in line, however long the server needs to be able to; what it did."""
         declared = platform_streams(self._settings.stream_replicas)
-        for line in await reconcile_streams(self._nc, declared, durables(self._service.name, self._service.follows)):
+        done = await reconcile_streams(self._nc, declared, durables(self._service.name, self._service.follows))
+        for line in done:
             log.info(line)
+        return done
+
+    async def _restore(self) -> None:
+        """The same where something was there and is gone. A stream that is made anew is empty, which must be said."""
+        for line in await self._declare():
+            if (stream := line.removeprefix("created stream ")) != line:
+                log.error("a stream was gone and is made anew, empty; `concord reconcile` fills it", stream=stream)
+                metrics.restored(stream)
 
     async def _stop(self) -> None:
         """Stops taking in, finishes what is in hand, replies, acknowledges, leaves."""
@@ -226,6 +293,7 @@ class Process:
         try:
             async with asyncio.timeout(STOP_WITHIN):
                 await self._commands.drain()  # type: ignore[no-untyped-call]  # the client leaves it untyped
+                await self._asked_each.drain()  # type: ignore[no-untyped-call]  # as above
                 for subscriber in self._broker.subscribers:
                     await _drain(subscriber)
                 await _cancel(self._consuming)
@@ -249,7 +317,8 @@ class Process:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()):
-            log.critical("a part of the service failed; the process ends", part=task.get_name(), exc_info=error)
+            said = {"error": without_values(error), "trace": trace_of(error)}
+            log.critical("a part of the service failed; the process ends", part=task.get_name(), **said)
             self._failed = True
             self._app.exit()
 
@@ -275,8 +344,8 @@ class Process:
         self._loop.offer(arrival)
 
     async def _receive_query(self, message: Msg) -> None:
-        if self._strayed(message, "query"):
-            return
+        if self._strayed(message, "query") or _name_of(message) == HealthOfEach.wire.name:
+            return  # the latter comes to every replica by itself
         if self._queries < MOST_QUERIES:
             self._queries += 1
             self._do(self._answer(message))
@@ -286,16 +355,24 @@ class Process:
         self._reply_to(message, message.subject.rsplit(".", 1)[-1], reply.model_dump_json(exclude_none=True).encode())
         self._send_settled()
 
+    def _receive_health_of_each(self, message: Msg) -> None:
+        if self._queries < MOST_QUERIES and not self._strayed(message, "query"):
+            self._queries += 1
+            self._do(self._answer(message))
+
     def _strayed(self, message: Msg, kind: str) -> bool:
         """Whether a message was sent on to our subscription from elsewhere, as a consumer's delivery subject can."""
         strayed = not message.subject.startswith(f"{self._service.name}.{MAJOR}.{kind}.")
         if strayed:
-            log.warning("a message of another subject was sent on to us and is passed over", subject=message.subject)
+            subject = message.subject.rpartition(".")[0]  # its last word may be a principal
+            log.warning("a message of another subject was sent on to us and is passed over", subject=subject)
         return strayed
 
     async def _answer(self, message: Msg) -> None:
-        _, _, _, name, principal = message.subject.split(".")
+        name, principal = _name_of(message), message.subject.rsplit(".", 1)[-1]
         try:
+            if name in (Health.wire.name, HealthOfEach.wire.name):
+                self.lag = await self._observer.lag()
             reply = await asyncio.get_running_loop().run_in_executor(
                 self._readers, self._ask, name, principal, _received(message)
             )
@@ -329,7 +406,7 @@ class Process:
             counts = await reconcile(self._nc, self._engine, self._loop)
             reply = Reply(outcome="done", done=Done(counts=counts))
         except Exception as error:
-            log.exception("reconcile failed")
+            log.error("reconcile failed", error=without_values(error), trace=trace_of(error))
             reply = Reply(outcome="failed", failure=Failure(sentence=f"Reconcile failed: {error}"))
         self._relay.wake()
         if arrival.settle:
@@ -342,8 +419,8 @@ class Process:
         if not message.reply or reply is None:
             return
         if not may_be_answered(principal, message.reply):
-            sender = SEALED if sealed else principal
-            log.warning("a reply was asked for on a subject that is not the sender's own", principal=sender)
+            sender = SEALED if sealed else opaque(principal)  # a principal may be somebody's name
+            log.warning("a reply was asked for on a subject that is not the sender's own", sender=sender)
             return
         if len(reply) > self._nc.max_payload:
             sentence = f"The answer has {len(reply)} bytes; at most {self._nc.max_payload} can be sent. Ask for less."
@@ -391,7 +468,8 @@ class Process:
     def _done(self, task: asyncio.Task[Any]) -> None:
         self._in_hand.discard(task)
         if not task.cancelled() and (error := task.exception()):
-            log.error("an answer or an acknowledgement could not be sent; it will be asked for again", exc_info=error)
+            said = {"error": without_values(error), "trace": trace_of(error)}
+            log.error("an answer or an acknowledgement could not be sent; it will be asked for again", **said)
 
     # ---- housekeeping --------------------------------------------------------------------------------------------
 
@@ -412,6 +490,11 @@ class Process:
                 while await self._loop.call(forget):
                     continue
             await asyncio.sleep(PRUNE_EVERY.total_seconds())
+
+
+def _name_of(query: Msg) -> str:
+    """What is asked: the last but one token of its subject."""
+    return query.subject.split(".")[3]
 
 
 async def _as_it_came(message: NatsMessage) -> Msg:
@@ -451,25 +534,37 @@ def _not_answered(query: str, error: Exception) -> Reply:
         log.warning("a query could not be answered", query=query, reason=reason)
     else:
         reason = "a technical failure, which the log describes."
-        log.error("a query failed", query=query, exc_info=error)
+        # Not the error as it is, which may say what was asked, or what was found.
+        log.error("a query failed", query=query, error=without_values(error), trace=trace_of(error))
     return Reply(outcome="failed", failure=Failure(sentence=f"{query} could not be answered: {reason}"))
 
 
 def _platform_queries(process: Process) -> dict[str, Any]:
     """What every service answers alike."""
     surface = Surface(process._service.name)
+    deliveries = process._service.deliveries_waiting
 
     @surface.query(Health)
     def health(_: Query[Any], reader: Reader) -> ServiceHealth:
-        connection = reader.connection
+        now = figures.read(reader.connection, reader.now)
         return ServiceHealth(
             service=surface.service,
             ready=not process.reasons,
             reasons=process.reasons,
-            unsent_events=outbox.count_unsent(connection),
-            dead_letters=dead_letters.count(connection),
-            waiting_events=inbox.count_parked(connection),
+            unsent_events=now.unsent,
+            dead_letters=now.dead_letters,
+            waiting_events=now.parked,
+            replica=process.replica,
+            handled=metrics.since_start.handled,
+            published=metrics.since_start.published,
+            oldest_unsent_seconds=now.oldest_unsent,
+            timers_overdue_seconds=now.timers_overdue,
+            tasks_waiting=now.tasks_waiting,
+            lag=dict(process.lag),
+            deliveries_waiting=dict(deliveries(reader.connection) if deliveries else {}),
         )
+
+    surface.query(HealthOfEach)(health)
 
     @surface.query(ListDeadLetters)
     def list_dead_letters(query: ListDeadLetters, reader: Reader) -> DeadLetterPage:

@@ -43,6 +43,13 @@ class Settings(BaseSettings):
     health_port: int | None = Field(
         default=None, ge=1, le=65_535, description="port on which readiness can be asked over HTTP; none if not set"
     )
+    trace_endpoint: str | None = Field(
+        default=None,
+        description="where spans are sent by OTLP over HTTP, such as http://collector:4318; none if not set",
+    )
+    trace_share: float = Field(
+        default=0.01, ge=0, le=1, description="share of the traces begun here that are recorded; 0 to 1, 1 for all"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="the least important log lines that are written"
     )
@@ -78,6 +85,18 @@ class Settings(BaseSettings):
             raise ValueError(f"only stores of {' and '.join(STORES)} are known")
         return value
 
+    @field_validator("trace_endpoint")
+    @classmethod
+    def _over_http(cls, value: str | None) -> str | None:
+        if value is not None and (urlsplit(value).scheme not in ("http", "https") or not urlsplit(value).hostname):
+            raise ValueError("it is not an address such as http://collector:4318")
+        return value
+
+    @field_validator("trace_endpoint", mode="before")
+    @classmethod
+    def _none_if_empty(cls, value: Any) -> Any:
+        return value or None  # a compose file passes on what is not set as an empty text
+
     @field_validator("stream_replicas", mode="before")
     @classmethod
     def _number(cls, value: Any) -> Any:
@@ -98,5 +117,7 @@ def _sentence(problem: Any) -> str:
     if problem["type"] == "missing":
         return f"{PREFIX}{name.upper()} is not set: {what}."
     why = problem["msg"].removeprefix("Value error, ")
-    given = "the address given" if name == "store" else repr(str(problem["input"]))  # an address may hold a password
+    given = (
+        "the address given" if name in ("store", "trace_endpoint") else repr(str(problem["input"]))
+    )  # an address may hold a password
     return f"{PREFIX}{name.upper()} cannot be {given}: {why[0].lower()}{why[1:]} ({what})."

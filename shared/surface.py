@@ -7,6 +7,8 @@ from datetime import datetime
 from hashlib import blake2b
 from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
+from opentelemetry.trace import Span
+
 from shared import past
 from shared.contracts import cloudevent, platform
 from shared.contracts.cloudevent import Envelope
@@ -61,7 +63,8 @@ class Arrival:
     """A message that has been read and is to be handled.
 
     ``key`` is what makes it the same message when it comes again. ``problem`` is why it could not be read. ``settle``
-    is called with the reply after the commit. ``refusal`` is the answer of the rule that said no, if one did.
+    is called with the reply after the commit. ``refusal`` is the answer of the rule that said no, if one did. ``span``
+    is there if the message is sampled.
     """
 
     kind: Kind
@@ -76,6 +79,7 @@ class Arrival:
     settle: Callable[[bytes | None], None] | None = None
     digest: bytes = b""
     refusal: Refusal | None = None
+    span: Span | None = None
 
     @property
     def cursor(self) -> str:
@@ -190,7 +194,8 @@ class Surface:
             message = TaskOutcome(**data)
             key = f"task {message.task}"
         source, type_ = f"/concord/{self.service}", f"{kind}.{message.name}"
-        envelope = Envelope(key, source, type_, message.key, None, None, None, None, None, {})
+        correlationid, traceparent = data.get("correlationid"), data.get("traceparent")  # a timer begins anew
+        envelope = Envelope(key, source, type_, message.key, None, None, correlationid, None, traceparent, {})
         handler = (self.timers if kind == "timer" else self.tasks).get(message.name)
         return Arrival(kind, message.name, key, received, self.service, message, envelope, handler)
 

@@ -15,16 +15,17 @@ import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Protocol
 
 import structlog
-from sqlalchemy import Column, Connection, Integer, Row, Table, delete, or_, select, update
+from sqlalchemy import Column, Connection, Integer, Row, Table, delete, func, or_, select, update
 
 from shared import clock
 from shared.database import LOOP, Document, Key, Moment
+from shared.telemetry import about
 from shared.testing.fault_points import fault_point
 
 LEASE = timedelta(seconds=60)
@@ -46,9 +47,20 @@ TASKS = Table(
     Column("due_at", Moment, nullable=False, index=True),
     Column("claimed_until", Moment),
     Column("created_at", Moment, nullable=False),
+    # Of the message that asked for it, so that its outcome goes on in the same story and the same trace.
+    Column("correlationid", Key),
+    Column("traceparent", Key),
 )
 
 Effect = Callable[[Mapping[str, Any]], Awaitable[Any]]
+
+
+class ProcessFailed(RuntimeError):
+    """A process of ours failed; ``kind`` is the type of its error, the message its last line."""
+
+    def __init__(self, run: str, complaint: str) -> None:
+        super().__init__(f"{run}: {complaint}")
+        self.kind = complaint.partition(":")[0]
 
 
 class TryAgain(Exception):
@@ -85,7 +97,10 @@ class TaskKind:
 
 @dataclass(frozen=True, slots=True)
 class TaskOutcome:
-    """How a task ended: ``result`` (plain JSON data), or ``error`` when it was given up."""
+    """How a task ended: ``result`` (plain JSON data), or ``error`` when it was given up.
+
+    ``correlationid`` and ``traceparent`` are those of the message that asked for it.
+    """
 
     task: str
     name: str
@@ -94,6 +109,8 @@ class TaskOutcome:
     attempts: int
     result: Any = None
     error: str | None = None
+    correlationid: str | None = None
+    traceparent: str | None = None
 
 
 def write(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -142,6 +159,11 @@ def finish(connection: Connection, ids: Sequence[str]) -> None:
     """Lets go of tasks whose outcome has been handled."""
     if ids:
         connection.execute(delete(TASKS).where(TASKS.c.id.in_(ids)))
+
+
+def count(connection: Connection) -> int:
+    """How many tasks are not finished: to be done, being done, or to be tried again."""
+    return connection.scalar(select(func.count()).select_from(TASKS)) or 0
 
 
 class Caller(Protocol):
@@ -205,7 +227,9 @@ class Runner:
 
     async def _do(self, row: Row[Any], kind: TaskKind) -> None:
         attempts = row.attempts + 1
-        about = {"task": row.id, "name": row.name, "key": row.key, "args": row.args, "attempts": attempts}
+        outcome = TaskOutcome(
+            row.id, row.name, row.key, row.args, attempts, correlationid=row.correlationid, traceparent=row.traceparent
+        )
         keep_alive = asyncio.create_task(self._hold(row.id))
         fault_point("task-begin")
         try:
@@ -214,20 +238,19 @@ class Runner:
             else:
                 result = await kind.run(row.args)
             fault_point("task-done")
-            self._loop.offer_task_outcome(TaskOutcome(**about, result=result))
+            self._loop.offer_task_outcome(replace(outcome, result=result))
         except asyncio.CancelledError:
             raise
         except Exception as error:
             now = clock.now()
             asked = error.after if isinstance(error, TryAgain) else None
             due = now + kind.retries.delay(attempts, asked)
+            told = {"task": row.id, "name": row.name, "attempts": attempts, **about(row)}
             if due - row.created_at > kind.retries.give_up_after:
-                log.error("a task was given up", task=row.id, name=row.name, attempts=attempts, error=str(error))
-                self._loop.offer_task_outcome(TaskOutcome(**about, error=str(error)))
+                log.error("a task was given up", error=_loggable(error), **told)
+                self._loop.offer_task_outcome(replace(outcome, error=str(error)))
             else:
-                log.warning(
-                    "a task will be tried again", task=row.id, name=row.name, attempt=attempts, error=str(error)
-                )
+                log.warning("a task will be tried again", error=_loggable(error), **told)
                 await self._loop.call(lambda connection: postpone(connection, row.id, due))
         finally:
             keep_alive.cancel()
@@ -237,7 +260,8 @@ class Runner:
         self._names_at_work.pop(task, None)
         self._woken.set()
         if not work.cancelled() and (error := work.exception()):
-            log.error("a task was lost hold of; it is done again when its lease lapses", task=task, exc_info=error)
+            said = _loggable(error)
+            log.error("a task was lost hold of; it is done again when its lease lapses", task=task, error=said)
 
     async def _hold(self, task: str) -> None:
         while True:
@@ -245,10 +269,17 @@ class Runner:
             await self._loop.call(lambda connection: renew(connection, [task], clock.now()))
 
 
+def _loggable(error: BaseException) -> str:
+    """Of an error no more than its type, unless the words are ours: they may hold what the task was about."""
+    if isinstance(error, TryAgain):
+        return str(error)
+    return error.kind if isinstance(error, ProcessFailed) else type(error).__name__
+
+
 async def run_in_process(run: str, args: Mapping[str, Any]) -> Any:
     """Calls ``module:function`` with ``args`` in a Python process of its own; JSON in, JSON out.
 
-    Raises RuntimeError with the last line of its complaint if it fails.
+    Raises ``ProcessFailed`` if it fails.
     """
     child = _start(run)
     # Shielded: a thread that is cancelled before it began would leave the child to nobody.
@@ -261,7 +292,7 @@ async def run_in_process(run: str, args: Mapping[str, Any]) -> Any:
         raise
     if child.returncode:
         complaint = err.decode(errors="replace").strip().splitlines() or [f"ended with {child.returncode}"]
-        raise RuntimeError(f"{run}: {complaint[-1]}")
+        raise ProcessFailed(run, complaint[-1])
     return json.loads(out)
 
 

@@ -14,10 +14,10 @@ from typing import Any
 
 import structlog
 from pydantic import ValidationError
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Row
 from sqlalchemy.exc import DBAPIError
 
-from shared import clock, dead_letters, inbox, tasks, timers
+from shared import clock, dead_letters, inbox, tasks, timers, tracing
 from shared.contracts.cloudevent import Envelope
 from shared.contracts.message import subject_of
 from shared.contracts.platform import DiscardDeadLetter, Done, Failure, InboundRefused, ReplayDeadLetter, Reply
@@ -25,6 +25,7 @@ from shared.database import reason_without_values, savepoint, trouble_behind
 from shared.outbox import Unsent
 from shared.refusal import Refusal
 from shared.surface import SEALED, Arrival, Received, Surface
+from shared.telemetry import about
 from shared.testing.fault_points import fault_point
 from shared.timers import Timer
 from shared.unit_of_work import Batch, NotWritten, Work, new_id
@@ -51,7 +52,8 @@ class Turn:
     arrivals: Sequence[Arrival]
     calls: Sequence[Call]
     look_at_timers: bool
-    careful: bool = False
+    sampled: Sequence[Arrival] = ()
+    """Those of the arrivals that have a span."""
 
 
 @dataclass(slots=True)
@@ -64,6 +66,13 @@ class Committed:
     timers: bool = False
     """Whether timers were looked at or written; only then ``timers_due_at`` says when the next one is due."""
     timers_due_at: datetime | None = None
+    handled: int = 0
+    """Messages, with the timers that were due and the events whose turn came."""
+    refused: list[tuple[Arrival, Refusal]] = field(default_factory=list)
+    buried: list[tuple[Arrival, str]] = field(default_factory=list)
+    """What became a dead letter, with the type of its error."""
+    sampled: list[Arrival] = field(default_factory=list)
+    """Those timers and events whose turn came that have a span."""
 
 
 class MustBeUndone(Exception):
@@ -91,8 +100,12 @@ class Transaction:
         self._committed.timers = look_at_timers
         due = timers.take_due(self._connection, self._now, self._batch_size) if look_at_timers else []
         mine = [self._surface.read(_timer_received(timer)) for timer in due]
+        self._committed.sampled += tracing.take_up(mine)
+        self._committed.handled = len(mine) + len(arrivals)
         self._committed.replies = self._carry_out([*mine, *arrivals])[len(mine) :]
         while in_turn := self._next_in_turn():
+            self._committed.sampled += tracing.take_up(in_turn)
+            self._committed.handled += len(in_turn)
             self._carry_out(in_turn)
         for call in calls:
             self._run_call(call)
@@ -122,12 +135,15 @@ class Transaction:
             self._committed.messages += together.batch.recorded
             self._committed.tasks |= together.batch.wrote_tasks
             self._committed.timers |= together.batch.wrote_timers
+            self._committed.refused += together.refused
+            self._committed.buried += together.buried
             return replies
         if len(arrivals) > 1:
             half = len(arrivals) // 2
             return self._carry_out(arrivals[:half]) + self._carry_out(arrivals[half:])
         if not again:  # what it collided with may be another replica's, and to be seen by now
             return self._carry_out(arrivals, again=True)
+        self._committed.buried.append((arrivals[0], error_type(refused)))
         return [_bury(self._connection, arrivals[0], refused, self._now)]
 
     def _next_in_turn(self) -> list[Arrival]:
@@ -158,6 +174,8 @@ class Together:
         self._now = now
         self.batch = Batch(connection, now, surface.service)
         self.moved: dict[str, int] = {}
+        self.refused: list[tuple[Arrival, Refusal]] = []
+        self.buried: list[tuple[Arrival, str]] = []
         self._cursors: dict[str, int] = {}
         self._early: dict[tuple[str, int], Arrival] = {}
         self._seen: dict[str, tuple[bytes, bytes | None]] = {}
@@ -174,6 +192,7 @@ class Together:
         fault_point("after-effect")
         self._write(arrivals)
         for index, arrival, error in dead:
+            self.buried.append((arrival, error_type(error)))
             replies[index] = _bury(self._connection, arrival, error, self._now)
         return replies
 
@@ -234,6 +253,7 @@ class Together:
             result = self._run_handler(arrival)
         if isinstance(result, Refusal):
             arrival.refusal = result
+            self.refused.append((arrival, result))
             if arrival.kind == "inbound":
                 self._tell_publisher(arrival, result)
         reply = reply_to(result) if arrival.kind == "command" else None
@@ -268,7 +288,7 @@ class Together:
             self.batch.agree(work.changes)
         elif arrival.kind not in ("command", "inbound"):  # nobody is there to be answered
             arrival.refusal = result
-            log.info("a rule refused what was due", kind=arrival.kind, name=arrival.name, code=result.code)
+            self.refused.append((arrival, result))
         return result
 
     def _tell_publisher(self, arrival: Arrival, refusal: Refusal) -> None:
@@ -297,23 +317,24 @@ class Together:
         if isinstance(arrival.message, DiscardDeadLetter):
             if again.kind == "event":
                 self._pass_over(again)
-        elif failure := self._replay(again, letter.id):
+        elif failure := self._replay(again, letter, arrival):
             return failure
-        log.info("a dead letter was let go", letter=letter.id, by=arrival.principal, command=arrival.name)
+        log.info("a dead letter was let go", letter=letter.id, command=arrival.name, **about(arrival.envelope))
         dead_letters.let_go(self._connection, letter.id)
         return _refused_now(again.refusal, letter.id) if again.refusal else Done(id=letter.id)
 
-    def _replay(self, arrival: Arrival, letter: str) -> Failure | None:
+    def _replay(self, arrival: Arrival, letter: Row[Any], command: Arrival) -> Failure | None:
         if arrival.kind in ("command", "inbound"):
             self._seen |= inbox.handled(self._connection, [arrival.key])
         elif arrival.kind == "task":
             self._open_tasks.add(arrival.message.task)
         try:
-            self._handle(arrival)
+            with tracing.replay(arrival, letter.headers, command):
+                self._handle(arrival)
         except (DBAPIError, NotWritten):
             raise
         except Exception as error:
-            return _failed_again(error, letter)
+            return _failed_again(error, letter.id)
         return None
 
     def _pass_over(self, given_up: Arrival) -> None:
@@ -356,9 +377,10 @@ def _bury(connection: Connection, arrival: Arrival, error: Exception, now: datet
         connection,
         {"id": new_id(), "message": arrival.key, "kind": arrival.kind, "name": arrival.name,
          "subject": arrival.received.subject,
-         "headers": {_storable(name): _storable(value) for name, value in arrival.received.headers.items()},
+         "headers": {_storable(name): _storable(value) for name, value in arrival.received.headers.items()}
+         | tracing.headers_of_letter(arrival),
          "payload": arrival.received.payload, "error": _storable(without_values(error)[:2000]),
-         "trace": _trace(error), "kept_at": now}
+         "trace": trace_of(error), "kept_at": now}
         | (_of_a_sealed_command(arrival, error) if arrival.sealed else {}),
     )  # fmt: skip
     fault_point("after-dead-letter")
@@ -372,7 +394,8 @@ def _bury(connection: Connection, arrival: Arrival, error: Exception, now: datet
         kind=arrival.kind,
         name=arrival.name,
         letter=letter,
-        error=type(error).__name__,
+        error=error_type(error),
+        **about(arrival.envelope),
     )
     if arrival.kind != "command":
         return None
@@ -401,8 +424,13 @@ def _of_a_sealed_command(arrival: Arrival, error: BaseException) -> dict[str, An
         "headers": {},
         "payload": b"",
         "error": " from ".join(type(each).__name__ for each in _chain(error)),
-        "trace": _trace(error),
+        "trace": trace_of(error),
     }
+
+
+def error_type(error: BaseException) -> str:
+    """What kind of error it is: the name of its class, or of what kept everything from being written."""
+    return type(error.__cause__ if isinstance(error, NotWritten) and error.__cause__ else error).__name__
 
 
 def _chain(error: BaseException) -> list[BaseException]:
@@ -413,7 +441,7 @@ def _chain(error: BaseException) -> list[BaseException]:
     return errors
 
 
-def _trace(error: BaseException) -> str:
+def trace_of(error: BaseException) -> str:
     """Where in the code errors arose, and not what they say."""
     trace = "".join(line for each in reversed(_chain(error)) for line in traceback.format_tb(each.__traceback__))
     return _storable(trace[-20_000:])

@@ -418,7 +418,8 @@ class Work:
         task = self.new_id()
         self.changes.tasks.append(
             {"id": task, "name": name, "key": key, "args": dict(args), "attempts": 0,
-             "due_at": self.now, "claimed_until": None, "created_at": self.now}
+             "due_at": self.now, "claimed_until": None, "created_at": self.now,
+             "correlationid": self.envelope.correlationid or self.envelope.id, "traceparent": self.envelope.traceparent}
         )  # fmt: skip
         return task
 

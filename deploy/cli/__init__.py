@@ -12,6 +12,7 @@ from deploy.cli import (
     preparing,
     published,
     running,
+    top,
     watching,
 )
 from deploy.cli.output import CommandLine
@@ -29,6 +30,7 @@ app.command()(running.up)
 app.command()(demonstration.demo)
 app.command()(preparing.init)
 app.command()(operating.status)
+app.command()(top.top)
 for _name, _group in messages.groups().items():
     app.add_typer(_group, name=_name)
 app.command()(watching.watch)

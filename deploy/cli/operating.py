@@ -6,7 +6,8 @@ import typer
 
 from deploy.cli import options
 from deploy.cli.options import AsJson, Data, ServiceName
-from deploy.cli.output import DONE, FAILED, complain, complaining, finish, say, show, show_json
+from deploy.cli.output import DONE, FAILED, complain, complaining, finish, say, screen, show_json
+from deploy.cli.top import picture
 from shared.contracts.platform import Health, Reconcile, Reply
 from shared.identity import SERVICES
 
@@ -28,7 +29,7 @@ def status(data: Data = options.DATA, principal: options.As = options.AS, as_jso
     if as_json:
         show_json(Reply(outcome="answered", answer=rows).model_dump(mode="json"))
     else:
-        show(rows)
+        screen().print(picture(rows))
     raise typer.Exit(DONE if all(row["ready"] for row in rows) else FAILED)
 
 

@@ -1,9 +1,10 @@
 """Notifications as a process: what it hears, and whose events it follows."""
 
+from services.notifications import store
 from services.notifications.handlers import on
 from shared.service import Service, run
 
-SERVICE = Service(on, follows=("membership", "events", "benchmark"))
+SERVICE = Service(on, follows=("membership", "events", "benchmark"), deliveries_waiting=store.deliveries_waiting)
 
 if __name__ == "__main__":
     run(SERVICE)

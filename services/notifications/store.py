@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import (
     CompoundSelect,
+    Connection,
     Integer,
     Row,
     Select,
@@ -36,6 +37,7 @@ from services.notifications.domain.known import (
 from services.notifications.domain.routing import ROLE_OF, Audience, Bond, Relation, Rule, Wish
 from services.notifications.domain.subscriber import Subscriber, Subscription
 from shared.contracts.notifications import Standing, Topic
+from shared.figures import unsent_of
 from shared.identity import DELIVERIES
 from shared.outbox import OUTBOX, UNSENT
 from shared.unit_of_work import Aggregate, Reader, Work
@@ -220,6 +222,11 @@ def deliveries(
         announcement, last = after
         statement = statement.where(or_(told.owner < announcement, and_(told.owner == announcement, told.key > last)))
     return reader.select(statement)
+
+
+def deliveries_waiting(connection: Connection) -> dict[str, int]:
+    """Deliveries that are decided and not yet made, by channel: by NATS what the stream has not confirmed."""
+    return {"nats": unsent_of(connection, DELIVERIES)}
 
 
 def told_before(work: Work, moment: datetime, limit: int) -> list[str]:

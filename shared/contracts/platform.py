@@ -53,10 +53,26 @@ class ServiceHealth(BaseModel, frozen=True):
     unsent_events: int = Field(description="rows of the outbox that the stream has not confirmed yet")
     dead_letters: int
     waiting_events: int = Field(description="events of others that wait for one before them")
+    replica: str = Field(default="", description="tells this process from others of its service; new at each start")
+    handled: int = Field(
+        default=0, description="messages, timers and outcomes this process has handled since its start"
+    )
+    published: int = Field(default=0, description="events this process has published since its start")
+    oldest_unsent_seconds: float = Field(default=0, description="how long the oldest unsent event has waited")
+    timers_overdue_seconds: float = Field(default=0, description="how long the oldest timer that is due has waited")
+    tasks_waiting: int = Field(default=0, description="long computations and effects that are not finished")
+    lag: dict[str, int] = Field(default_factory=dict, description="messages before it, by stream; none if not known")
+    deliveries_waiting: dict[str, int] = Field(
+        default_factory=dict, description="notifications not delivered, by channel"
+    )
 
 
 class Health(Query[ServiceHealth]):
     """Asks a service whether it is ready, and what lies undone in its store."""
+
+
+class HealthOfEach(Query[ServiceHealth]):
+    """Asks every replica of a service at once how it is; each answers for itself, so there are several answers."""
 
 
 class DeadLetter(BaseModel, frozen=True):

@@ -11,7 +11,7 @@ import shutil
 import socket
 import subprocess
 import tarfile
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
@@ -71,6 +71,10 @@ class Compose:
         self._name = f"concord-test-{uuid_utils.uuid7().hex[-8:]}"
         self._environment = {**os.environ, "CONCORD_NATS_PORT": str(self.port)}
         self._directory = directory
+
+    def also(self, override: Path) -> None:
+        """Takes another compose file in, over the first."""
+        self._environment["COMPOSE_FILE"] = f"{ROOT / 'docker-compose.yml'}{os.pathsep}{override}"
 
     def __call__(self, *words: str) -> str:
         done = self.run(words)
@@ -253,3 +257,68 @@ async def test_taken_down_and_up_again_it_has_everything(compose: Compose) -> No
     async with operator_of(compose) as people:
         await all_ready(people)
         assert await missing(people, names) == set()
+
+
+# ---- the profile observability -------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def watched(compose: Compose, tmp_path_factory: pytest.TempPathFactory) -> Compose:
+    """Prometheus and Alertmanager beside the platform, in whatever version of their images is here."""
+    images = {}
+    for part in ("prometheus", "alertmanager"):
+        told = subprocess.check_output(
+            ["docker", "image", "ls", "--format", "{{.Repository}}:{{.Tag}}", f"prom/{part}"], text=True
+        )
+        if not told:
+            pytest.skip(f"THE PROFILE observability WAS NOT TRIED: pull prom/{part} first")
+        images[part] = {"image": told.split()[0]}
+    override = tmp_path_factory.mktemp("override") / "images.json"
+    override.write_text(json.dumps({"services": images}))
+    compose.also(override)
+    compose.up("--no-recreate", "prometheus", "alertmanager")
+    return compose
+
+
+def asked(compose: Compose, path: str) -> Any:
+    """What Prometheus answers."""
+    return json.loads(
+        compose("exec", "--no-TTY", "prometheus", "wget", "-qO-", f"http://127.0.0.1:9090/api/v1/{path}")
+    )["data"]
+
+
+def alerts(compose: Compose) -> set[str]:
+    """The alerts whose condition holds, whether they fire already or not yet."""
+    return {alert["labels"]["alertname"] for alert in asked(compose, "alerts")["alerts"]}
+
+
+async def within(seconds: float, happens: Callable[[], bool]) -> None:
+    async with asyncio.timeout(seconds):
+        while not await asyncio.to_thread(happens):  # noqa: ASYNC110  a container tells nobody
+            await asyncio.sleep(1)
+
+
+async def test_prometheus_asks_every_service_and_finds_nothing_to_complain_of(watched: Compose) -> None:
+    def up() -> dict[str, int]:
+        found = asked(watched, "query?query=sum%20by%20(service)%20(up)")["result"]
+        return {each["metric"]["service"]: int(each["value"][1]) for each in found}
+
+    def ready() -> int:
+        return len(asked(watched, "query?query=concord_ready%20==%201")["result"])
+
+    await within(COME_BACK_WITHIN, lambda: up() == dict.fromkeys(SERVICES, 1) and ready() == len(SERVICES))
+    assert [group["name"] for group in asked(watched, "rules")["groups"]]
+    await within(COME_BACK_WITHIN, lambda: len(asked(watched, "alertmanagers")["activeAlertmanagers"]) == 1)
+    await within(COME_BACK_WITHIN, lambda: alerts(watched) == set())
+
+
+async def test_nats_that_is_away_raises_its_own_alert_and_no_other(watched: Compose) -> None:
+    watched("stop", "nats")
+    try:
+        await within(COME_BACK_WITHIN, lambda: alerts(watched) == {"ConcordNatsAway"})
+        fires = lambda: {a["labels"]["alertname"] for a in asked(watched, "alerts")["alerts"] if a["state"] == "firing"}  # noqa: E731
+        await within(COME_BACK_WITHIN, lambda: fires() == {"ConcordNatsAway"})
+        assert alerts(watched) == {"ConcordNatsAway"}
+    finally:
+        watched.up("--no-recreate", "nats")
+    await within(COME_BACK_WITHIN, lambda: alerts(watched) == set())

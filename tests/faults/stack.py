@@ -30,13 +30,14 @@ SOON = 15.0
 class Stack:
     """Starts, kills and restarts services; ``engines`` look into their stores from outside.
 
-    ``room`` is how many bytes NATS stores at most.
+    ``room`` is how many bytes NATS stores at most. ``settings`` has those of a service beyond what it needs to run.
     """
 
     def __init__(self, directory: Path, store: Backend, room: int = PLENTY) -> None:
         self.directory = directory
         self.nats = NatsServer(directory / "nats", room)
         self.programs: dict[str, Program] = {}
+        self.settings: dict[str, dict[str, str]] = {}
         self._stores = {name: new_store(store, directory) for name in SERVICES}
         self.engines: dict[str, Engine] = {name: open_store(url) for name, url in self._stores.items()}
 
@@ -77,6 +78,7 @@ class Stack:
         }
         if sys.dont_write_bytecode:  # a second for each of many starts, where nothing compiled lies beside the sources
             environment |= {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(BYTECODE)}
+        environment |= self.settings.get(service, {})
         command = (sys.executable, "-m", f"services.{service}.main")
         program = Program(name, command, self.directory / f"{name}.log", environment)
         self.programs[name] = program

@@ -48,10 +48,15 @@ def port_of(server: asyncio.Server) -> int:
     return next(int(each.getsockname()[1]) for each in server.sockets if each.family == socket.AF_INET)
 
 
+async def metrics() -> tuple[str, bytes]:
+    """A page as a service would write it."""
+    return "text/plain", b"concord_ready 1.0\n"
+
+
 @pytest.fixture
 async def service() -> AsyncIterator[Watched]:
     watched = Watched()
-    server = await health.serve(0, lambda: watched.reasons)
+    server = await health.serve(0, lambda: watched.reasons, metrics)
     watched.port = port_of(server)
     yield watched
     server.close()
@@ -71,8 +76,17 @@ async def test_a_service_that_is_not_ready_says_why_and_is_alive_all_the_same(se
     assert "there is no connection to NATS" in said
 
 
+async def test_metrics_are_a_page_as_the_service_writes_it(service: Watched) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
+    writer.write(b"GET /metrics HTTP/1.1\r\n\r\n")
+    head, _, page = (await asyncio.wait_for(reader.read(), 5)).partition(b"\r\n\r\n")
+    writer.close()
+    assert head.startswith(b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\n")
+    assert page == b"concord_ready 1.0\n"
+
+
 async def test_any_other_question_is_told_what_can_be_asked(service: Watched) -> None:
-    assert await service.ask("/metrics") == (404, {"error": "ask for /ready or /alive"})
+    assert await service.ask("/") == (404, {"error": "ask for /ready, /alive or /metrics"})
 
 
 @pytest.mark.parametrize("noise", [b"", b"\xff\xfe\r\n", b"GET\r\n", b"GET /ready HTTP/1.1\r\nx: " + b"y" * 100_000])
@@ -88,7 +102,7 @@ async def test_noise_is_hung_up_on_and_disturbs_nobody_else(service: Watched, no
 
 async def test_a_check_of_a_service_that_is_gone_fails_with_a_sentence() -> None:
     gone = Watched()
-    server = await health.serve(0, lambda: ())
+    server = await health.serve(0, lambda: (), metrics)
     gone.port = port_of(server)
     server.close()
     await server.wait_closed()

@@ -1,6 +1,7 @@
 """Who may claim a task and when, and what becomes of one that fails, on SQLite and on PostgreSQL alike."""
 
 import asyncio
+import json
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -11,11 +12,15 @@ import pytest
 from sqlalchemy import Engine, func, select
 
 from shared import clock, tasks
+from shared.contracts import cloudevent
+from shared.contracts.message import subject_of
 from shared.database import LOOP, reading, writing
 from shared.loop import Loop
-from shared.surface import Surface
+from shared.outbox import OUTBOX
+from shared.surface import Received, Surface
 from shared.tasks import Retries, Runner, TaskOutcome, TryAgain
-from shared.unit_of_work import Work
+from shared.testing import specimen
+from shared.unit_of_work import Work, new_id
 
 DAY = timedelta(days=1)
 
@@ -159,3 +164,38 @@ def test_pauses_double_up_to_the_longest_and_are_spread() -> None:
         delays = {retries.delay(attempt, None).total_seconds() for _ in range(100)}
         assert ceiling / 2 <= min(delays) < max(delays) <= ceiling
     assert retries.delay(1, timedelta(minutes=1)) == timedelta(minutes=1)
+
+
+async def test_the_outcome_of_a_task_goes_on_in_the_story_and_the_trace_of_what_asked_for_it(engine: Engine) -> None:
+    LOOP.create_all(engine)
+    specimen.metadata.create_all(engine)
+    on, account = specimen.new_surface(), new_id()
+    cause = {"correlationid": "a story", "traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"}
+    payload = cloudevent.write(
+        specimen.Deposit(account=account, amount=5, note="double"),
+        id="asked",
+        source="/alice",
+        time=clock.now(),
+        **cause,
+    )
+    asked = Received(subject_of(specimen.Deposit, "alice"), dict(cloudevent.STRUCTURED_HEADERS), payload)
+    with ThreadPoolExecutor(1) as writer:
+        loop = Loop(on, engine, writer)
+        runner = Runner(list(on.task_kinds.values()), loop)
+        loop.on_tasks = runner.wake
+        looping, running = asyncio.create_task(loop.run()), asyncio.create_task(runner.run())
+        loop.offer(on.read(asked))
+        async with asyncio.timeout(20):
+            while len(said := announced(engine)) < 2:  # noqa: ASYNC110  said by no event
+                await asyncio.sleep(0.02)
+        running.cancel()
+        await asyncio.wait({running})
+        loop.stop()
+        await looping
+    assert [event["data"]["amount"] for event in said] == [5, 10]
+    assert [{name: event[name] for name in cause} for event in said] == [cause, cause]
+
+
+def announced(store: Engine) -> list[Any]:
+    with reading(store) as connection:
+        return [json.loads(each) for each in connection.scalars(select(OUTBOX.c.payload).order_by(OUTBOX.c.position))]

@@ -1,0 +1,12 @@
+"""tasks know their cause"""
+
+from shared import loop_migrations
+
+revision = "0091"
+down_revision = "0004"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    loop_migrations.keep_the_cause_of_tasks()
