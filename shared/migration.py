@@ -39,7 +39,7 @@ def upgrade(engine: Engine, service: str) -> None:
     with writing(engine) as connection:
         if connection.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": ADVISORY_LOCK})
-        if _level(connection) == newest(service):
+        if level(connection) == newest(service):
             return
         from alembic import command
 
@@ -53,7 +53,7 @@ def newest(service: str) -> str:
     return max(file.name.partition("_")[0] for file in (_migrations(service) / "versions").glob("[0-9]*.py"))
 
 
-def _level(connection: Connection) -> str | None:
+def level(connection: Connection) -> str | None:
     if not inspect(connection).has_table("alembic_version"):
         return None
     level: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
