@@ -33,7 +33,7 @@ from shared import clock, migration
 from shared.broker import Connection as Nats
 from shared.broker import connect
 from shared.database import open_store, reading, writing
-from shared.identity import DELIVERIES, KEEPER, SERVICES, Keys, Permissions, inbox_prefix, write_creds
+from shared.identity import KEEPER, SERVICES, Keys, Permissions, inbox_prefix, write_creds
 from shared.reconcile import reconcile
 from shared.refusal import Refusal
 from shared.service import Service
@@ -57,7 +57,8 @@ ALLOWED = Permissions(
         "$JS.SNAPSHOT.ACK.>",
         "$JS.API.STREAM.RESTORE.*",
         "$JS.SNAPSHOT.RESTORE.>",
-        f"$JS.API.CONSUMER.DELETE.{DELIVERIES}.*",
+        "$JS.API.CONSUMER.CREATE.*.*",
+        "$JS.API.CONSUMER.RESET.*.*",
     ),
     subscribe=(f"{inbox_prefix(KEEPER)}.>",),
 )
@@ -76,11 +77,19 @@ class Refused(Exception):
         self.refusal = Refusal(code=code, sentence=sentence, data=data)
 
 
+class DurablePart(BaseModel, frozen=True):
+    """A durable as it was; ``position`` is the place in its stream up to which it had acknowledged everything."""
+
+    config: dict[str, Any]
+    position: int
+
+
 class StreamPart(BaseModel, frozen=True):
-    """A stream as it was: what the server needs to make it again."""
+    """A stream as it was: what the server needs to make it again, and who followed it how far."""
 
     config: dict[str, Any]
     state: dict[str, Any]
+    durables: list[DurablePart]
 
 
 class StorePart(BaseModel, frozen=True):
@@ -165,9 +174,11 @@ async def make(place: Place, directory: Path, told: Told) -> Manifest:
         async with place.connected() as nc:
             for name in sorted(await stream_copy.streams_of(nc)):
                 told(f"Copying the stream {name}")
+                followed = await stream_copy.durables_of(nc, name)  # before the messages: nobody stands beyond the last
                 with _part(directory / f"{name}.snapshot", sums) as out:
-                    config, state = await stream_copy.copy(nc, name, out, consumers=name == DELIVERIES)
-                streams[name] = StreamPart(config=config, state=state)
+                    config, state = await stream_copy.copy(nc, name, out)
+                durables = [DurablePart(config=each, position=position) for each, position in followed]
+                streams[name] = StreamPart(config=config, state=state, durables=durables)
         stores = await asyncio.to_thread(_copy_stores, engines, directory, sums, told)
         told("Copying the keys")
         with _part(directory / KEYS, sums) as out:
@@ -385,8 +396,8 @@ async def restore(place: Place, directory: Path, manifest: Manifest, told: Told)
             for name, stream in manifest.streams.items():
                 told(f"Restoring the stream {name}")
                 await stream_copy.load(nc, stream.config, stream.state, _chunks(directory / f"{name}.snapshot"))
-            if DELIVERIES in manifest.streams:
-                await stream_copy.drop_positions_beyond(nc, DELIVERIES)
+                for durable in stream.durables:
+                    await stream_copy.make_durable(nc, name, durable.config, durable.position)
             missing: dict[str, int] = {}
             for service in manifest.stores:
                 told(f"Restoring the store of {service}")

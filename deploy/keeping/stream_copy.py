@@ -6,8 +6,10 @@ Messages keep their place and their moment. https://docs.nats.io/reference/refer
 import asyncio
 import json
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import IO, Any
 
+from nats import errors
 from nats.aio.msg import Msg
 
 from shared.broker import BrokerError, Connection, request
@@ -23,10 +25,11 @@ class NotCopied(Exception):
     """The server broke off; the message says why."""
 
 
-async def copy(nc: Connection, stream: str, out: IO[bytes], *, consumers: bool) -> tuple[Config, Config]:
-    """Writes a stream as it is now, with the positions of its ``consumers`` if so wanted; its configuration and state.
+async def copy(nc: Connection, stream: str, out: IO[bytes]) -> tuple[Config, Config]:
+    """Writes a stream as it is now, without its consumers; its configuration and state.
 
-    Positions are written after the messages, so they may lie beyond the last of them.
+    The server would write their positions after the messages, so that one could lie beyond the last of these, and what
+    comes there next would be passed over. ``durables_of``, asked before, is on the safe side.
     """
     chunks: asyncio.Queue[Msg] = asyncio.Queue()
     inbox = nc.new_inbox()
@@ -35,7 +38,7 @@ async def copy(nc: Connection, stream: str, out: IO[bytes], *, consumers: bool) 
         told = await api(
             nc,
             f"STREAM.SNAPSHOT.{stream}",
-            {"deliver_subject": inbox, "no_consumers": not consumers, "chunk_size": CHUNK},
+            {"deliver_subject": inbox, "no_consumers": True, "chunk_size": CHUNK},
         )
         while True:
             async with asyncio.timeout(WITHIN):
@@ -77,26 +80,28 @@ async def _hand_over(nc: Connection, to: str, chunk: bytes) -> None:
         raise ApiError(error.get("err_code", error["code"]), error.get("description", ""))
 
 
-async def drop_positions_beyond(nc: Connection, stream: str) -> list[str]:
-    """Deletes durables that stand beyond the end of their stream, and would pass over what comes next; their names."""
-    last = (await api(nc, f"STREAM.INFO.{stream}"))["state"]["last_seq"]
-    dropped = []
-    for name in await consumers_of(nc, stream):
+async def durables_of(nc: Connection, stream: str) -> list[tuple[Config, int]]:
+    """The durables of a stream: the configuration of each, and the place up to which everything is acknowledged."""
+    found = []
+    for name in await _pages(nc, f"CONSUMER.NAMES.{stream}", "consumers"):
         told = await api(nc, f"CONSUMER.INFO.{stream}.{name}")
-        if told["delivered"]["stream_seq"] > last:
-            await api(nc, f"CONSUMER.DELETE.{stream}.{name}")
-            dropped.append(name)
-    return dropped
+        if told["config"].get("durable_name"):
+            found.append((told["config"], told["ack_floor"]["stream_seq"]))
+    return found
+
+
+async def make_durable(nc: Connection, stream: str, config: Config, position: int) -> None:
+    """Makes a durable that goes on behind ``position``; on a server before 2.14, which cannot, from the beginning."""
+    address = f"{stream}.{config['durable_name']}"
+    await api(nc, f"CONSUMER.CREATE.{address}", {"stream_name": stream, "config": {**config, "num_replicas": 0}})
+    if position:
+        with suppress(ApiError, errors.NoRespondersError, errors.TimeoutError):
+            await api(nc, f"CONSUMER.RESET.{address}", {"seq": position + 1})
 
 
 async def streams_of(nc: Connection) -> list[str]:
     """The names of all streams there are."""
     return await _pages(nc, "STREAM.NAMES", "streams")
-
-
-async def consumers_of(nc: Connection, stream: str) -> list[str]:
-    """The names of all consumers of a stream."""
-    return await _pages(nc, f"CONSUMER.NAMES.{stream}", "consumers")
 
 
 async def _pages(nc: Connection, subject: str, what: str) -> list[str]:
