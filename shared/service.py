@@ -90,7 +90,7 @@ class Service:
     surface: Surface
     follows: tuple[str, ...] = ()
     prepare_store: Callable[[Engine, str], None] = upgrade
-    forget: Callable[[Connection, Settings], int] | None = None
+    forget: Callable[[Settings, Connection], int] | None = None
     """Forgets a little of what the service itself keeps for a time only; how much it forgot."""
 
     @property
@@ -404,7 +404,7 @@ class Process:
             recorded_before = clock.now() - timedelta(days=self._settings.outbox_retention_days)
             own = self._service.forget
             for forget in (
-                *([partial(own, settings=self._settings)] if own else ()),
+                *([partial(own, self._settings)] if own else ()),
                 partial(inbox.prune, handled_before=handled_before, limit=PRUNED_AT_ONCE),
                 partial(
                     history.prune_outbox,

@@ -13,10 +13,11 @@ from rich.text import Text
 
 from deploy.cli import options
 from deploy.cli.options import AsJson, Data
-from deploy.cli.output import Complaint, complaining, finish, log_from, note, say, screen
+from deploy.cli.output import Complaint, complaining, finish, log_from, note, say, screen, show
 from deploy.cli.stack import stack_in
 from shared.contracts.platform import Reply
 from shared.identity import SERVICES
+from shared.refusal import Refusal
 
 if TYPE_CHECKING:
     from deploy.keeping.backup import Manifest, Place
@@ -179,3 +180,29 @@ def _in_words(manifest: "Manifest") -> str:
     messages = sum(part.state["messages"] for part in manifest.streams.values())
     stores, streams = len(manifest.stores), len(manifest.streams)
     return f"{stores} stores with {rows:,} rows and {streams} streams with {messages:,} messages"
+
+
+@complaining
+def upgrade_check(data: Data = options.DATA, stores: Stores = LOCAL_STORES, as_json: AsJson = False) -> None:
+    """Say what this version would do to a platform on which another one runs, before it is started. Changes nothing.
+
+    Which migrations are before each store and whether the version that runs would notice them, which streams change,
+    whether what was said can be read, whether there is room, and how long services are away. Ends with 0 if the upgrade
+    can be begun, with 3 if not.
+    """
+    from deploy.keeping import upgrade  # noqa: PLC0415  help need not wait for what speaks to NATS
+
+    place = _place(data, stack_in(data).url, stores)
+    with _told() as told:
+        outlook = _carried_out(lambda: asyncio.run(upgrade.look(place, told)), as_json=as_json)
+    answer = outlook.model_dump(mode="json")
+    if not outlook.ready:
+        refusal = Refusal(code="not-ready-to-upgrade", sentence=outlook.verdict, data=answer)
+        raise finish(Reply(outcome="refused", refusal=refusal), as_json=as_json)
+    if as_json:
+        raise finish(Reply(outcome="answered", answer=answer), as_json=True)
+    shown = ("service", "state", "level", "brings", "steps", "disturbing")
+    show([{name: store[name] for name in shown} for store in answer["stores"]])
+    for what, change in outlook.streams.items():
+        say(f"{what}: {change}")
+    say(outlook.verdict)

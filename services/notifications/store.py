@@ -229,7 +229,7 @@ def deliveries(
     return reader.select(statement)
 
 
-def forget_old_announcements(connection: Connection, settings: Settings) -> int:
+def forget_old_announcements(settings: Settings, connection: Connection) -> int:
     """Forgets some announcements older than the log is kept, each with all who were told; how many."""
     said = tables.announcements.c
     before = clock.now() - timedelta(days=settings.delivery_log_days)

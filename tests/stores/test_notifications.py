@@ -481,7 +481,7 @@ def test_the_log_forgets_what_is_older_than_is_set_and_nothing_else(founded: Pla
     with writing(founded.store) as connection:
         forgot = []
         while not forgot or forgot[-1]:
-            forgot.append(forget_old_announcements(connection, settings))
+            forgot.append(forget_old_announcements(settings, connection))
     assert sum(forgot) == kept - 1
     assert max(forgot) <= FORGOTTEN_AT_ONCE
     assert founded.count(tables.announcements) == 1
