@@ -253,3 +253,26 @@ async def test_taken_down_and_up_again_it_has_everything(compose: Compose) -> No
     async with operator_of(compose) as people:
         await all_ready(people)
         assert await missing(people, names) == set()
+
+
+async def test_a_backup_made_while_it_runs_brings_everything_back_where_nothing_was(
+    compose: Compose, tmp_path: Path
+) -> None:
+    tmp_path.chmod(0o777)  # it is written as the user of the containers
+    keep = ("run", "--rm", "--no-TTY", "--volume", f"{tmp_path}:/backup")
+    names = ["Backed Up Borough Council", "Backed Up City Council"]
+    async with operator_of(compose) as people:
+        await register(people, names)
+        before = compose.operator() / "creds" / "operator.creds"
+        credentials = before.read_text()
+        await asyncio.to_thread(compose, *keep, "keeping", "backup", "/backup/kept")
+        assert "Ready: " in await asyncio.to_thread(compose, "run", "--rm", "--no-TTY", "keeping", "upgrade-check")
+    compose("down", "--volumes", "--timeout", "20")
+    compose(*keep, "--no-deps", "keeping", "restore", "/backup/kept", "--keys")
+    compose(*keep, "keeping", "restore", "/backup/kept")
+    compose.up()
+    async with operator_of(compose) as people:
+        await all_ready(people)
+        assert await missing(people, names) == set()
+        await register(people, ["Restored Borough Council"])
+    assert before.read_text() == credentials
