@@ -255,11 +255,17 @@ async def test_taken_down_and_up_again_it_has_everything(compose: Compose) -> No
         assert await missing(people, names) == set()
 
 
+@pytest.fixture
+def shelf(tmp_path: Path) -> Path:
+    """A directory of the host in which the user of the containers may write."""
+    tmp_path.chmod(0o777)
+    return tmp_path
+
+
 async def test_a_backup_made_while_it_runs_brings_everything_back_where_nothing_was(
-    compose: Compose, tmp_path: Path
+    compose: Compose, shelf: Path
 ) -> None:
-    tmp_path.chmod(0o777)  # it is written as the user of the containers
-    keep = ("run", "--rm", "--no-TTY", "--volume", f"{tmp_path}:/backup")
+    keep = ("run", "--rm", "--no-TTY", "--volume", f"{shelf}:/backup")
     names = ["Backed Up Borough Council", "Backed Up City Council"]
     async with operator_of(compose) as people:
         await register(people, names)

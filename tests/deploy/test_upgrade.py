@@ -6,6 +6,7 @@ that another has brought further, which is what the next release will ask of it.
 """
 
 import asyncio
+import compileall
 import json
 import shutil
 import sys
@@ -27,7 +28,7 @@ from shared.streams import durables, platform_streams, reconcile
 from shared.testing.nats import NatsServer
 from shared.testing.stores import Backend, new_store
 from tests.faults import checker
-from tests.faults.rounds import LOOK_EVERY, READY_WITHIN
+from tests.faults.rounds import LOOK_EVERY
 from tests.faults.schedule import PLATFORM
 from tests.faults.stack import ROOT
 from tests.faults.under_load import UnderLoad, under_load
@@ -35,7 +36,7 @@ from tests.faults.under_load import UnderLoad, under_load
 SEED = 11
 SERVICE = "membership"
 REPLICAS = ("", "-second")
-STOPS_WITHIN = 15.0
+STOPS_WITHIN, STARTS_WITHIN = 15.0, 120.0
 
 BEFORE_THE_RULE = {
     *((service, "what is unsent stands apart") for service in SERVICES),
@@ -235,11 +236,12 @@ def next_version(directory: Path) -> str:
     step = directory / "services" / SERVICE / "migrations" / "versions" / f"{number}_a_note.py"
     step.write_text(NEXT_STEP.format(number=number, before=newest(SERVICE)))
     assert steps.read(step).is_additive
+    compileall.compile_dir(directory, quiet=2)  # or each replica would do so while it starts
     return number
 
 
 async def ready(program: Program, before: int) -> None:
-    async with asyncio.timeout(READY_WITHIN):
+    async with asyncio.timeout(STARTS_WITHIN):
         while '"message": "ready"' not in program.log.read_text()[before:]:  # noqa: ASYNC110  it is said in a log alone
             await asyncio.sleep(LOOK_EVERY)
 
@@ -279,6 +281,7 @@ async def _start_next(platform: UnderLoad, replica: str, sources: Path) -> None:
     old = platform.stack.programs[SERVICE + replica]
     before = len(old.log.read_text())
     command = (sys.executable, "-P", "-m", f"services.{SERVICE}.main")
-    new = Program(SERVICE + replica, command, old.log, {**old.environment, "PYTHONPATH": str(sources)})
+    environment = {**old.environment, "PYTHONPATH": str(sources), "PYTHONPYCACHEPREFIX": ""}
+    new = Program(SERVICE + replica, command, old.log, environment)
     platform.stack.programs[SERVICE + replica] = new
     await ready(new, before)
