@@ -108,8 +108,9 @@ class LocalStack:
 
     Whoever called ``start`` calls ``stop``, also when something fails in between.
 
-    ``programs`` says how each service is started: name → command. A new stack listens on ``first_port`` or the next one
-    that is free. A program that has not left ``stop_within`` seconds after it was asked to is killed.
+    ``programs`` says how each service is started: name → command; with none NATS runs alone. A new stack listens on
+    ``first_port`` or the next one that is free. A program that has not left ``stop_within`` seconds after it was asked
+    to is killed.
     """
 
     def __init__(
@@ -123,7 +124,9 @@ class LocalStack:
         self.directory = directory.resolve()
         self._first_port = first_port
         self._stop_within = stop_within
-        self._commands = programs or {name: (sys.executable, "-m", f"services.{name}.main") for name in SERVICES}
+        if programs is None:
+            programs = {name: (sys.executable, "-m", f"services.{name}.main") for name in SERVICES}
+        self._commands = programs
         self.programs: dict[str, Program] = {}
         self.url = ""
         self._lock: TextIO | None = None

@@ -26,6 +26,8 @@ from shared.contracts.message import MAJOR, PRINCIPAL_PATTERN, Command, Query, c
 SERVICES = ("membership", "events", "benchmark", "notifications")
 OPERATOR = "operator"
 """Both a role and the name of the one with whose credentials the local stack is run."""
+KEEPER = "keeper"
+"""Who makes a backup or restores one: no role, and no credentials that outlast it."""
 PEOPLE_AND_PROGRAMS = (OPERATOR, "member", "publisher", "subscriber")
 ROLES = (*SERVICES, *PEOPLE_AND_PROGRAMS)
 
@@ -269,10 +271,21 @@ class Keys:
             nats={"type": "user", "issuer_account": self._public("account")},
             signer=self._pairs[f"role-{role}"],
         )
-        return (
-            f"-----BEGIN NATS USER JWT-----\n{jwt}\n------END NATS USER JWT------\n\n"
-            f"-----BEGIN USER NKEY SEED-----\n{user.seed.decode()}\n------END USER NKEY SEED------\n"
+        return _creds(jwt, user)
+
+    def issue_to_keeper(self, permissions: Permissions, seconds: int) -> str:
+        """Credentials for whoever holds the keys and needs, for a while, what no role may: a backup, a restore.
+
+        The permissions stand in the credentials themselves, and so does when they end.
+        """
+        user = nkeys.from_seed(nkeys.encode_seed(os.urandom(32), nkeys.PREFIX_BYTE_USER))
+        allowed = {"pub": {"allow": permissions.publish}, "sub": {"allow": permissions.subscribe}, **_NO_LIMIT}
+        jwt = _encode(
+            {"sub": _public(user), "name": KEEPER, "exp": int(time.time()) + seconds},
+            nats={"type": "user", **allowed},
+            signer=self._pairs["account"],
         )
+        return _creds(jwt, user)
 
     def holder(self, creds: str) -> tuple[str, str] | None:
         """The principal and the role that these keys issued credentials (the text of a ``.creds`` file) to, if any."""
@@ -322,6 +335,13 @@ def _encode(claims: dict[str, Any], *, nats: dict[str, Any], signer: nkeys.KeyPa
     claims["jti"] = base64.b32encode(digest).decode().rstrip("=")
     signed = f"{_base64({'typ': 'JWT', 'alg': 'ed25519-nkey'})}.{_base64(claims)}"
     return f"{signed}.{_unpadded(signer.sign(signed.encode()))}"
+
+
+def _creds(jwt: str, user: nkeys.KeyPair) -> str:
+    return (
+        f"-----BEGIN NATS USER JWT-----\n{jwt}\n------END NATS USER JWT------\n\n"
+        f"-----BEGIN USER NKEY SEED-----\n{user.seed.decode()}\n------END USER NKEY SEED------\n"
+    )
 
 
 def _base64(part: dict[str, Any]) -> str:

@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+import structlog
 from sqlalchemy import Connection, Engine, MetaData, inspect, text
 
 from shared import dead_letters, history, inbox, outbox, relay, tasks, timers  # noqa: F401  their tables join LOOP
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 ADVISORY_LOCK = 0x436F6E636F7264
 """Held while a PostgreSQL store is migrated: of several replicas that start together, one migrates."""
+
+log = structlog.get_logger()
 
 
 def config(service: str) -> "Config":
@@ -35,11 +38,19 @@ def config(service: str) -> "Config":
 
 
 def upgrade(engine: Engine, service: str) -> None:
-    """Applies the migrations a store has not had yet, in one transaction."""
+    """Applies the migrations a store has not had yet, in one transaction.
+
+    A store that is further is left as it is: what a version adds does not disturb the one before it, and what it takes
+    away that one did not use any more (``docs/decisions/upgrade.md``).
+    """
     with writing(engine) as connection:
         if connection.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": ADVISORY_LOCK})
-        if _level(connection) == newest(service):
+        at = level(connection)
+        if at is not None and at > newest(service):
+            # Of replicas that are replaced one by one, one of the version before may yet start again.
+            log.warning("the store is of a newer version than this program", level=at, known=newest(service))
+        if at is not None and at >= newest(service):
             return
         from alembic import command
 
@@ -50,10 +61,15 @@ def upgrade(engine: Engine, service: str) -> None:
 
 def newest(service: str) -> str:
     """The level of the last migration of a service: migrations are numbered, and their files begin with the number."""
-    return max(file.name.partition("_")[0] for file in (_migrations(service) / "versions").glob("[0-9]*.py"))
+    return max(steps(service))
 
 
-def _level(connection: Connection) -> str | None:
+def steps(service: str) -> dict[str, Path]:
+    """The migrations of a service by their number, in order."""
+    return {file.name.partition("_")[0]: file for file in sorted((_migrations(service) / "versions").glob("[0-9]*.py"))}
+
+
+def level(connection: Connection) -> str | None:
     if not inspect(connection).has_table("alembic_version"):
         return None
     level: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))

@@ -6,8 +6,10 @@ follow it put what comes late into its place by ``sequence``, and pass over what
 
 import asyncio
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from typing import Protocol, TypeVar
 from uuid import UUID
 
 import structlog
@@ -17,7 +19,6 @@ from sqlalchemy import Connection, Engine, func, select
 
 from shared import clock, outbox
 from shared.database import reading
-from shared.loop import Loop
 from shared.outbox import OUTBOX, UNSENT
 from shared.streams import api
 
@@ -28,8 +29,17 @@ TIMEOUT = 10.0
 
 log = structlog.get_logger()
 
+T = TypeVar("T")
 
-async def reconcile(nc: Client, engine: Engine, loop: Loop) -> dict[str, int]:
+
+class Caller(Protocol):
+    """What it needs of the loop."""
+
+    async def call(self, function: Callable[[Connection], T]) -> T:
+        """Runs a function in a transaction; its result once that is committed."""
+
+
+async def reconcile(nc: Client, engine: Engine, loop: Caller) -> dict[str, int]:
     """Marks as unsent whatever a stream has lost; how many messages of each stream. The relay does the rest."""
     lost: dict[str, int] = {}
     for stream in await asyncio.to_thread(_streams, engine):
@@ -42,15 +52,17 @@ async def reconcile(nc: Client, engine: Engine, loop: Loop) -> dict[str, int]:
             after = rows[-1][0]
             sent_before = [(position, id_) for position, id_ in rows if position <= last and position not in unsent]
             missing = [position for position, id_ in sent_before if UUID(id_).bytes not in present]
-            if missing:
-                await loop.call(partial(_mark, missing=missing))
+            there = [position for position, id_ in rows if position in unsent and UUID(id_).bytes in present]
+            if missing or there:
+                await loop.call(partial(_mark, missing=missing, there=there))
                 lost[stream] += len(missing)
     log.info("compared the outbox with the streams", lost=lost)
     return lost
 
 
-def _mark(connection: Connection, missing: list[int]) -> None:
+def _mark(connection: Connection, missing: list[int], there: list[int]) -> None:
     outbox.mark_unsent(connection, missing)
+    outbox.mark_sent(connection, there)  # it was confirmed, and the store had no time to note it
 
 
 def _streams(engine: Engine) -> list[str]:

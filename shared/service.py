@@ -98,6 +98,8 @@ class Service:
     follows: tuple[str, ...] = ()
     prepare_store: Callable[[Engine, str], None] = upgrade
     deliveries_waiting: Waiting | None = None
+    forget: Callable[[Settings, Connection], int] | None = None
+    """Forgets a little of what the service itself keeps for a time only; how much it forgot."""
 
     @property
     def name(self) -> str:
@@ -478,7 +480,9 @@ class Process:
         while True:
             handled_before = clock.now() - timedelta(days=self._settings.inbox_retention_days)
             recorded_before = clock.now() - timedelta(days=self._settings.outbox_retention_days)
+            own = self._service.forget
             for forget in (
+                *([partial(own, self._settings)] if own else ()),
                 partial(inbox.prune, handled_before=handled_before, limit=PRUNED_AT_ONCE),
                 partial(
                     history.prune_outbox,

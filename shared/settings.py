@@ -39,6 +39,9 @@ class Settings(BaseSettings):
         gt=INBOUND_MAX_AGE.days,
         description="days the id of a handled message is remembered; longer than the inbound stream keeps a message",
     )
+    delivery_log_days: int = Field(
+        default=396, ge=30, description="days notifications remembers who was told what; others do not use it"
+    )
     stream_replicas: Literal[1, 3, 5] = Field(default=1, description="NATS servers that hold each stream")
     health_port: int | None = Field(
         default=None, ge=1, le=65_535, description="port on which readiness can be asked over HTTP; none if not set"

@@ -174,6 +174,27 @@ async def _reconcile(
     return [f"changed {what}: {_said(changed)}"]
 
 
+async def differences(
+    nc: Client, streams: Iterable[Stream], durables: Iterable[Durable]
+) -> "dict[str, Differences | None]":
+    """What is not as declared, and would be changed by ``reconcile``; ``None`` for what is not there at all."""
+    wanted = [(f"stream {each.name}", f"STREAM.INFO.{each.name}", each.settings) for each in streams]
+    wanted += [
+        (f"durable {each.name} of stream {each.stream}", f"CONSUMER.INFO.{each.stream}.{each.name}", each.settings)
+        for each in durables
+    ]
+    found: dict[str, Differences | None] = {}
+    for what, info, declared in wanted:
+        try:
+            if changed := _differences((await api(nc, info))["config"], dict(declared)):
+                found[what] = changed
+        except ApiError as error:
+            if error.code not in NOT_FOUND:
+                raise
+            found[what] = None
+    return found
+
+
 Differences = dict[str, tuple[Any, Any]]
 """Setting → what it is, what it should be."""
 

@@ -32,6 +32,9 @@ from shared.timers import Timer
 MAX_MESSAGE_BYTES = cloudevent.MAX_PAYLOAD_BYTES - 4096
 """What the server takes, less room for headers. A larger one must fail where it is decided, or it stops the relay."""
 
+ANNOUNCEMENTS = uuid_utils.UUID("7d1c4a52-6f0e-4f2b-9a38-0f5f6a1f9f57")
+"""The namespace of the ids of announcements."""
+
 _TOKEN = re.compile(r"[^\s.*>]+").fullmatch
 """A key that is not one word of a subject would reach no stream, and stop the relay like a message too large."""
 
@@ -332,6 +335,7 @@ class Work:
     def __init__(self, batch: Batch, envelope: Envelope, principal: str, *, sealed: bool = False) -> None:
         self._batch = batch
         self._sealed = sealed
+        self._told: dict[str, int] = {}
         self.changes = Changes()
         self.envelope = envelope
         self.principal = principal
@@ -402,8 +406,13 @@ class Work:
         for subject, key, message in items:
             mine[key] += 1
             sequences.append(mine[key])
-            self._send(stream, subject, key, mine[key], message)
+            self._send(stream, subject, key, mine[key], message, id_=self._id_of_announcement(subject))
         return sequences
+
+    def _id_of_announcement(self, subject: str) -> str:
+        """The same whenever this message is handled: a platform restored from a backup tells nothing under a new id."""
+        nth = self._told[subject] = self._told.get(subject, 0) + 1
+        return str(uuid_utils.uuid5(ANNOUNCEMENTS, f"{self.envelope.source} {self.envelope.id} {subject} {nth}"))
 
     def set_timer(self, name: str, key: str, due: datetime, data: Mapping[str, Any] | None = None) -> None:
         """Has the handler of ``name`` called once ``due`` has come; setting it again moves it."""
@@ -428,9 +437,16 @@ class Work:
         return changed[1] if changed else self._batch.held(place).sequence
 
     def _send(
-        self, stream: str, subject: str, key: str, sequence: int | None, message: Message, caused_by: str | None = None
+        self,
+        stream: str,
+        subject: str,
+        key: str,
+        sequence: int | None,
+        message: Message,
+        caused_by: str | None = None,
+        id_: str | None = None,
     ) -> None:
-        event_id = new_id()
+        event_id = id_ or new_id()
         payload = cloudevent.write(
             message,
             id=event_id,

@@ -7,6 +7,7 @@ from deploy.cli import (
     dead_letters,
     demonstration,
     imports,
+    keeping,
     messages,
     operating,
     preparing,
@@ -37,5 +38,8 @@ app.command()(watching.watch)
 app.add_typer(imports.group, name="import")
 app.add_typer(dead_letters.group, name="dead-letters")
 app.command()(operating.reconcile)
+app.command()(keeping.backup)
+app.command()(keeping.restore)
+app.command()(keeping.upgrade_check)
 app.add_typer(access.group, name="access")
 app.add_typer(published.group, name="contracts")

@@ -7,7 +7,7 @@ from pydantic import BaseModel
 
 from services.notifications import store
 from services.notifications.domain import known, routing, subscriber
-from services.notifications.domain.delivery_log import LOG_KEPT, Announcement, Telling, forgotten_at
+from services.notifications.domain.delivery_log import Announcement, Telling
 from services.notifications.store import (
     ANNOUNCEMENTS,
     DATA_STEWARDS,
@@ -40,9 +40,6 @@ from shared.refusal import Refusal
 from shared.surface import Surface
 from shared.timers import Timer
 from shared.unit_of_work import Place, Reader, Work
-
-FORGOTTEN_AT_ONCE = 20
-"""Announcements one transaction forgets, each with all who were told."""
 
 on = Surface("notifications")
 
@@ -107,17 +104,11 @@ def tell(event: Event, work: Work, kept: BaseModel | None = None) -> None:
     id_ = work.new_id()
     announcement = Announcement(id=id_, told_at=work.now, event_id=work.envelope.id, told=told, **said)
     work.put(ANNOUNCEMENTS, id_, announcement)
-    forgotten = forgotten_at(work.now)
-    work.set_timer("forget-announcements", forgotten.isoformat(), forgotten)
 
 
 @on.timer("forget-announcements")
-def forget_announcements(timer: Timer, work: Work) -> None:
-    old = store.told_before(work, work.now - LOG_KEPT, FORGOTTEN_AT_ONCE)
-    for id_ in work.load_all(ANNOUNCEMENTS, old):
-        work.put(ANNOUNCEMENTS, id_, None)
-    if len(old) == FORGOTTEN_AT_ONCE:
-        work.set_timer(timer.name, timer.key, work.now)
+def forget_announcements(_timer: Timer, _work: Work) -> None:
+    """Stores still have such timers from before the log was pruned with everything else; they come to nothing."""
 
 
 def concerned(event: Event) -> Iterable[Place]:

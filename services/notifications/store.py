@@ -4,7 +4,7 @@ Every read is one statement for a whole audience, however large.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import (
@@ -16,6 +16,7 @@ from sqlalchemy import (
     String,
     and_,
     cast,
+    delete,
     literal,
     null,
     or_,
@@ -36,11 +37,16 @@ from services.notifications.domain.known import (
 )
 from services.notifications.domain.routing import ROLE_OF, Audience, Bond, Relation, Rule, Wish
 from services.notifications.domain.subscriber import Subscriber, Subscription
+from shared import clock
 from shared.contracts.notifications import Standing, Topic
 from shared.figures import unsent_of
 from shared.identity import DELIVERIES
 from shared.outbox import OUTBOX, UNSENT
+from shared.settings import Settings
 from shared.unit_of_work import Aggregate, Reader, Work
+
+FORGOTTEN_AT_ONCE = 20
+"""Announcements one transaction forgets, each with all who were told."""
 
 SUBSCRIBERS = Aggregate(
     Subscriber,
@@ -229,8 +235,9 @@ def deliveries_waiting(connection: Connection) -> dict[str, int]:
     return {"nats": unsent_of(connection, DELIVERIES)}
 
 
-def told_before(work: Work, moment: datetime, limit: int) -> list[str]:
-    """The ids of the oldest announcements made before a moment."""
+def forget_old_announcements(settings: Settings, connection: Connection) -> int:
+    """Forgets some announcements older than the log is kept, each with all who were told; how many."""
     said = tables.announcements.c
-    rows = work.select(select(said.id).where(said.told_at < moment).order_by(said.told_at, said.id).limit(limit))
-    return [row.id for row in rows]
+    before = clock.now() - timedelta(days=settings.delivery_log_days)
+    oldest = select(said.id).where(said.told_at < before).order_by(said.told_at, said.id).limit(FORGOTTEN_AT_ONCE)
+    return connection.execute(delete(tables.announcements).where(said.id.in_(oldest))).rowcount

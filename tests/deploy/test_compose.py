@@ -322,3 +322,30 @@ async def test_nats_that_is_away_raises_its_own_alert_and_no_other(watched: Comp
     finally:
         watched.up("--no-recreate", "nats")
     await within(COME_BACK_WITHIN, lambda: alerts(watched) == set())
+@pytest.fixture
+def shelf(tmp_path: Path) -> Path:
+    """A directory of the host in which the user of the containers may write."""
+    tmp_path.chmod(0o777)
+    return tmp_path
+
+
+async def test_a_backup_made_while_it_runs_brings_everything_back_where_nothing_was(
+    compose: Compose, shelf: Path
+) -> None:
+    keep = ("run", "--rm", "--no-TTY", "--volume", f"{shelf}:/backup")
+    names = ["Backed Up Borough Council", "Backed Up City Council"]
+    async with operator_of(compose) as people:
+        await register(people, names)
+        before = compose.operator() / "creds" / "operator.creds"
+        credentials = before.read_text()
+        await asyncio.to_thread(compose, *keep, "keeping", "backup", "/backup/kept")
+        assert "Ready: " in await asyncio.to_thread(compose, "run", "--rm", "--no-TTY", "keeping", "upgrade-check")
+    compose("down", "--volumes", "--timeout", "20")
+    compose(*keep, "--no-deps", "keeping", "restore", "/backup/kept", "--keys")
+    compose(*keep, "keeping", "restore", "/backup/kept")
+    compose.up()
+    async with operator_of(compose) as people:
+        await all_ready(people)
+        assert await missing(people, names) == set()
+        await register(people, ["Restored Borough Council"])
+    assert before.read_text() == credentials

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,8 +12,8 @@ from sqlalchemy import Engine, delete, event, func, select, update
 
 from services.benchmark.domain import people_survey
 from services.notifications import tables
-from services.notifications.domain.delivery_log import LOG_KEPT
 from services.notifications.handlers import on
+from services.notifications.store import FORGOTTEN_AT_ONCE, forget_old_announcements
 from shared import clock, dead_letters
 from shared.contracts import benchmark, cloudevent, events, membership, notifications
 from shared.contracts.message import Event, Message, Query, subject_of
@@ -28,8 +29,8 @@ from shared.identity import DELIVERIES
 from shared.migration import upgrade
 from shared.outbox import OUTBOX, UNSENT
 from shared.refusal import Refusal
+from shared.settings import Settings
 from shared.surface import Arrival, Received
-from shared.timers import TIMERS
 from shared.transaction import Transaction
 from shared.unit_of_work import Reader
 
@@ -462,16 +463,27 @@ def test_a_page_that_is_not_of_the_list_is_refused(founded: Platform) -> None:
     assert (answer.code, answer.field) == ("unknown-page", "after")
 
 
-def test_the_log_forgets_what_is_old_enough_when_its_timer_falls_due(founded: Platform) -> None:
+def test_the_log_forgets_what_is_older_than_is_set_and_nothing_else(founded: Platform) -> None:
+    settings = Settings(credentials=Path(__file__), store="sqlite:///its.sqlite", delivery_log_days=100)
     kept = founded.count(tables.announcements)
     with writing(founded.store) as connection:
-        old = clock.now() - LOG_KEPT - timedelta(days=2)
         oldest = select(tables.announcements.c.id).order_by(tables.announcements.c.id).limit(kept - 1)
         connection.execute(
-            update(tables.announcements).where(tables.announcements.c.id.in_(oldest)).values(told_at=old)
+            update(tables.announcements)
+            .where(tables.announcements.c.id.in_(oldest))
+            .values(told_at=clock.now() - timedelta(days=101))
         )
-        connection.execute(update(TIMERS).values(due_at=clock.now()))
-    founded._run()
+        connection.execute(
+            update(tables.announcements)
+            .where(tables.announcements.c.id.not_in(oldest))
+            .values(told_at=clock.now() - timedelta(days=99))
+        )
+    with writing(founded.store) as connection:
+        forgot = []
+        while not forgot or forgot[-1]:
+            forgot.append(forget_old_announcements(settings, connection))
+    assert sum(forgot) == kept - 1
+    assert max(forgot) <= FORGOTTEN_AT_ONCE
     assert founded.count(tables.announcements) == 1
     assert founded.count(tables.tellings) == len(founded.ask(ListAllDeliveries(), "root").deliveries) > 0
 

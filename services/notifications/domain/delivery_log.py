@@ -1,12 +1,10 @@
-"""Who was told what, when, by which channel: kept for a year and a month, so that a year can be looked back on."""
+"""Who was told what, when, by which channel: kept as long as is set (``CONCORD_DELIVERY_LOG_DAYS``)."""
 
-from datetime import datetime, time, timedelta
+from datetime import datetime
 
 from pydantic import BaseModel
 
 from shared.contracts.notifications import Channel, Topic
-
-LOG_KEPT = timedelta(days=396)
 
 
 class Telling(BaseModel, frozen=True):
@@ -29,8 +27,3 @@ class Announcement(BaseModel, frozen=True):
     about: str
     network: str | None
     told: dict[str, Telling] = {}
-
-
-def forgotten_at(told_at: datetime) -> datetime:
-    """When everything told on the same day is forgotten: at the end of that day, once it has been kept long enough."""
-    return datetime.combine(told_at.date() + timedelta(days=1), time.min, told_at.tzinfo) + LOG_KEPT

@@ -1,0 +1,1 @@
+"""Keeping the platform: backup, restore, and what an upgrade will do."""
