@@ -127,6 +127,7 @@ class Process:
         self._acks: list[str] = []
         self._queries = 0
         self._looping: asyncio.Task[None] | None = None
+        self._consumers: list[Consumer] = []
         self._background: list[asyncio.Task[Any]] = []
         self._in_hand: set[asyncio.Task[Any]] = set()
         self._health: asyncio.Server | None = None
@@ -145,7 +146,8 @@ class Process:
     def reasons(self) -> tuple[str, ...]:
         """Why it is not ready."""
         connected = None if self._nc.is_connected else "there is no connection to NATS"
-        return tuple(reason for reason in (self._loop.trouble, self._relay.trouble, connected) if reason)
+        deaf = (consumer.trouble for consumer in self._consumers)
+        return tuple(reason for reason in (self._loop.trouble, self._relay.trouble, connected, *deaf) if reason)
 
     # ---- in and out ----------------------------------------------------------------------------------------------
 
@@ -173,16 +175,14 @@ class Process:
         )
         # From here on nothing is waited for: who is asked to stop finds all of it there, or none.
         self._looping = self._watch("loop", self._loop.run())
-        self._consuming = [
-            self._watch(
-                f"consumer of {durable.stream}",
-                Consumer(
-                    nc, durable.stream, durable.name, self._receive_from_stream, self._loop.room,
-                    self._declare,
-                ).run(),
+        self._consumers = [
+            Consumer(
+                nc, durable.stream, durable.name, self._receive_from_stream, self._loop.room,
+                self._declare,
             )
             for durable in durables(self._service.name, self._service.follows)
         ]  # fmt: skip
+        self._consuming = [self._watch(f"consumer of {each.name}", each.run()) for each in self._consumers]
         self._relaying = self._watch("relay", self._relay.run())
         self._background = [
             self._watch("tasks", self._runner.run()),

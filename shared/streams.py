@@ -41,6 +41,8 @@ RETRY_PAUSE = 0.5
 UNAVAILABLE = 503
 NOT_FOUND = (10059, 10014)
 """Error codes of the server: no such stream, no such consumer."""
+NO_SUITABLE_PEERS = 10005
+"""The server's code where fewer servers of a cluster are there than are to hold a stream, as when it starts."""
 
 
 Config = dict[str, Any]
@@ -164,10 +166,15 @@ async def _reconcile(
     try:
         left = _differences((await put({**current, **declared}, "update"))["config"], declared)
     except ApiError as error:
+        if changed.keys() == {"num_replicas"}:  # nobody should delete a stream for want of servers
+            remedy = "Set CONCORD_STREAM_REPLICAS to no more than there are NATS servers in the cluster"
+        else:
+            remedy = (
+                "Either declare what is there, or delete it while its services are stopped: they make it anew when "
+                "they start, and `concord reconcile` fills a stream of events again from the stores"
+            )
         raise Drift(
-            f"The {what} is not as declared: {_said(changed)}. The server refuses the change ({error}). Either declare "
-            "what is there, or delete it while its services are stopped: they make it anew when they start, and "
-            "`concord reconcile` fills a stream of events again from the stores."
+            f"The {what} is not as declared: {_said(changed)}. The server refuses the change ({error}). {remedy}."
         ) from None
     if left:
         raise Drift(f"The {what} is not as declared: {_said(left)}, and the server passes the change over.")
@@ -208,7 +215,7 @@ async def api(nc: Client, subject: str, body: Config | None = None) -> Config:
     )
     answer: Config = json.loads(message.data)
     if error := answer.get("error"):
-        if error["code"] == UNAVAILABLE:
+        if error["code"] == UNAVAILABLE or error.get("err_code") == NO_SUITABLE_PEERS:
             raise NotNow(error.get("description", ""))
         raise ApiError(error.get("err_code", error["code"]), error.get("description", ""))
     return answer
