@@ -152,7 +152,9 @@ class Consumer:
         description = headers.get("Description", "")
         if status in ("404", "503") or (status == "409" and "deleted" in description.lower()):
             if not self._refused:
-                log.error("nobody hands out a durable; declaring it", durable=self.name, status=status, reason=description)
+                log.error(
+                    "nobody hands out a durable; declaring it", durable=self.name, status=status, reason=description
+                )
             self._refused += 1
             self._needs_restoring = True
             self._heard = 0.0

@@ -16,7 +16,9 @@ from shared.identity import IdentityError
 @complaining
 def init(
     directory: Annotated[Path, typer.Argument(metavar="DIR", file_okay=False, help="Where everything is written.")],
-    nats: Annotated[str, typer.Option(help="Where services reach NATS; several separated by commas.")] = "nats://nats:4222",
+    nats: Annotated[
+        str, typer.Option(help="Where services reach NATS; several separated by commas.")
+    ] = "nats://nats:4222",
     postgres: Annotated[str, typer.Option(help="Host and port of PostgreSQL.")] = "postgres:5432",
     streams: Annotated[Path, typer.Option(help="Where the NATS server keeps its streams.")] = Path("/data"),
     cluster: Annotated[

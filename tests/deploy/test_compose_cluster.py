@@ -68,7 +68,11 @@ async def test_every_stream_is_on_all_three_servers(compose: Compose, ports: lis
         nc = await people.enter(OPERATOR, OPERATOR)
         for stream in platform_streams():
             cluster = (await api(nc, f"STREAM.INFO.{stream.name}"))["cluster"]
-            assert {cluster["leader"], *(each["name"] for each in cluster["replicas"])} == {"nats-1", "nats-2", "nats-3"}
+            assert {cluster["leader"], *(each["name"] for each in cluster["replicas"])} == {
+                "nats-1",
+                "nats-2",
+                "nats-3",
+            }
 
 
 async def test_any_server_may_be_lost_while_people_work(compose: Compose, ports: list[int]) -> None:
