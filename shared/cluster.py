@@ -1,7 +1,7 @@
 """A cluster of NATS servers: what they are told of one another, beside what each server is told anyway.
 
-Every server of a cluster reads the same configuration, ``Keys.server_conf`` and this behind it, and has its own name from
-the command line (``--name``): JetStream knows its servers by their names, so a name stays with its streams for ever.
+Every server of a cluster reads the same configuration, ``Keys.server_conf`` and this behind it, and has its own name
+from the command line (``--name``): JetStream knows its servers by their names, so a name stays with its streams for ever.
 """
 
 import json
@@ -28,8 +28,8 @@ def cluster_conf(hosts: Sequence[str], password: str, *, listen: str = f"0.0.0.0
     """
     if len(set(hosts)) not in SIZES or len(set(hosts)) != len(hosts):
         raise ClusterError(
-            f"A cluster has {' or '.join(map(str, SIZES))} different servers, of which a majority must always be there; "
-            f"{', '.join(hosts)} is {len(hosts)}."
+            f"A cluster has {' or '.join(map(str, SIZES))} different servers, of which a majority must always be "
+            f"there; {', '.join(hosts)} will not do."
         )
     addresses = (host if ":" in host else f"{host}:{ROUTE_PORT}" for host in hosts)
     routes = "\n".join(f"    nats://{_ROUTE_USER}:{password}@{address}" for address in addresses)

@@ -41,8 +41,6 @@ RETRY_PAUSE = 0.5
 UNAVAILABLE = 503
 NOT_FOUND = (10059, 10014)
 """Error codes of the server: no such stream, no such consumer."""
-NO_SUITABLE_PEERS = 10005
-"""The server's code where fewer servers of a cluster are there than are to hold a stream, as when it starts."""
 
 
 Config = dict[str, Any]
@@ -215,7 +213,7 @@ async def api(nc: Client, subject: str, body: Config | None = None) -> Config:
     )
     answer: Config = json.loads(message.data)
     if error := answer.get("error"):
-        if error["code"] == UNAVAILABLE or error.get("err_code") == NO_SUITABLE_PEERS:
+        if error["code"] == UNAVAILABLE:
             raise NotNow(error.get("description", ""))
         raise ApiError(error.get("err_code", error["code"]), error.get("description", ""))
     return answer

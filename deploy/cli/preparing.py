@@ -24,6 +24,14 @@ def init(
     cluster: Annotated[
         str, typer.Option(help="Hosts of all NATS servers, separated by commas; none for a single server.")
     ] = "",
+    passwords: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            file_okay=False,
+            help="Where SERVICE.password lies for each service, if PostgreSQL has an administrator of its own.",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Make the keys, credentials, passwords and NATS configuration of a deployment; keep those that are there.
@@ -36,11 +44,11 @@ def init(
     """
     try:
         hosts = [host.strip() for host in cluster.split(",")] if cluster else []
-        written = prepare(directory, nats=nats, postgres=postgres, streams=streams, cluster=hosts)
+        written = prepare(directory, nats=nats, postgres=postgres, streams=streams, cluster=hosts, passwords=passwords)
     except (IdentityError, ClusterError) as error:
         raise Complaint(str(error)) from None
     except OSError as error:
-        raise Complaint(f"{error.filename} cannot be written: {error.strerror}.") from None
+        raise Complaint(f"{error.filename} cannot be used: {error.strerror}.") from None
     if as_json:
         raise finish(Reply(outcome="answered", answer={"written": [str(path) for path in written]}), as_json=True)
     for path in written:
