@@ -25,7 +25,15 @@ ADMINISTRATOR = "postgres"
 PASSWORD_BYTES = 24
 
 
-def prepare(directory: Path, *, nats: str, postgres: str, streams: Path, cluster: Sequence[str] = ()) -> list[Path]:
+def prepare(
+    directory: Path,
+    *,
+    nats: str,
+    postgres: str,
+    streams: Path,
+    cluster: Sequence[str] = (),
+    passwords: Path | None = None,
+) -> list[Path]:
     """Writes what is missing; the files it wrote.
 
     ``nats`` are the addresses services reach NATS at, separated by commas, ``postgres`` is the ``host:port`` of

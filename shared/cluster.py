@@ -1,7 +1,7 @@
 """A cluster of NATS servers: what they are told of one another, beside what each server is told anyway.
 
 Every server of a cluster reads the same configuration, ``Keys.server_conf`` and this behind it, and has its own name
-from the command line (``--name``): JetStream knows its servers by their names, so a name stays with its streams for ever.
+from the command line (``--name``): JetStream knows its servers by their names, so a name stays with its streams.
 """
 
 import json

