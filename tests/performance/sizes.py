@@ -11,7 +11,6 @@ import tempfile
 from pathlib import Path
 from typing import Annotated, TypedDict
 
-import psutil
 import structlog
 import typer
 from rich.console import Console
@@ -78,14 +77,9 @@ async def _measured(directory: Path, store: Backend, seconds: float) -> list[Siz
             nats = platform.stack.nats
             assert isinstance(nats, NatsServer)
             assert nats.process is not None
-            memory = psutil.Process(nats.process.pid).memory_info().rss
+            status = await asyncio.to_thread(Path(f"/proc/{nats.process.pid}/status").read_text)
+            memory = int(status.split("VmRSS:")[1].split()[0]) * 1024
             sizes.append(Size(where="memory", what="NATS", count=1, bytes=memory))
-        else:
-            with platform.stack.engines["membership"].connect() as connection:
-                counted = (
-                    connection.scalar(text("SELECT count(*) FROM pg_stat_activity WHERE datname IS NOT NULL")) or 0
-                )
-            sizes.append(Size(where="PostgreSQL", what="connections", count=counted, bytes=0))
         return sizes
 
 
