@@ -17,16 +17,22 @@ from shared.identity import IdentityError
 def init(
     directory: Annotated[Path, typer.Argument(metavar="DIR", file_okay=False, help="Where everything is written.")],
     nats: Annotated[
-        str, typer.Option(help="Where services reach NATS; several separated by commas.")
+        str, typer.Option(envvar="CONCORD_NATS", help="Where services reach NATS; several separated by commas.")
     ] = "nats://nats:4222",
-    postgres: Annotated[str, typer.Option(help="Host and port of PostgreSQL.")] = "postgres:5432",
+    postgres: Annotated[
+        str, typer.Option(envvar="CONCORD_POSTGRES", help="Host and port of PostgreSQL.")
+    ] = "postgres:5432",
     streams: Annotated[Path, typer.Option(help="Where the NATS server keeps its streams.")] = Path("/data"),
     cluster: Annotated[
-        str, typer.Option(help="Hosts of all NATS servers, separated by commas; none for a single server.")
+        str,
+        typer.Option(
+            envvar="CONCORD_CLUSTER", help="Hosts of all NATS servers, separated by commas; none for a single server."
+        ),
     ] = "",
     passwords: Annotated[
         Path | None,
         typer.Option(
+            envvar="CONCORD_PASSWORDS",
             metavar="DIR",
             file_okay=False,
             help="Where SERVICE.password lies for each service, if PostgreSQL has an administrator of its own.",

@@ -71,6 +71,10 @@ class NatsCluster:
         """A connection as a principal, to whichever server is there; closed with the cluster."""
         return await self.servers[NAMES[0]].connect(role, name, urls or self.url.split(","))
 
+    async def connect_breaker(self) -> Connection:
+        """A connection of somebody who may do more than anybody on the platform; closed with the cluster."""
+        return await self.servers[NAMES[0]].connect_breaker()
+
     async def __aenter__(self) -> "NatsCluster":
         await asyncio.to_thread(self.start)
         return self

@@ -3,6 +3,7 @@
 The compose part is skipped, and said so, where ``test_compose.py`` is.
 """
 
+import json
 import subprocess
 import time
 from collections.abc import Iterator
@@ -152,7 +153,27 @@ def compose(database: Database, tmp_path_factory: pytest.TempPathFactory) -> Ite
         stack("down", "--volumes", "--timeout", "20")
 
 
-@pytest.mark.skipif(bool(WHY_NOT), reason=f"deploy/compose/external-postgres.yml WAS NOT TRIED: {WHY_NOT}")
+not_tried = pytest.mark.skipif(bool(WHY_NOT), reason=f"deploy/compose/external-postgres.yml WAS NOT TRIED: {WHY_NOT}")
+
+
+@not_tried
+def test_it_may_be_used_together_with_a_cluster(tmp_path: Path) -> None:
+    both = Compose(
+        tmp_path, "deploy/compose/cluster.yml", "deploy/compose/external-postgres.yml",
+        CONCORD_POSTGRES_HOST="db.example.org", CONCORD_POSTGRES_PASSWORDS=str(tmp_path),
+    )  # fmt: skip
+    services = json.loads(both("config", "--format", "json"))["services"]
+    assert "postgres" not in services
+    told = services["init"]["environment"]
+    assert told.keys() == {"CONCORD_NATS", "CONCORD_CLUSTER", "CONCORD_POSTGRES", "CONCORD_PASSWORDS"}
+    for service in SERVICES:
+        told = services[service]["environment"]
+        assert told["CONCORD_STREAM_REPLICAS"] == "3"
+        assert "@db.example.org:5432/" in told["CONCORD_STORE"]
+        assert {"init", "nats", "nats-2", "nats-3"} <= services[service]["depends_on"].keys()
+
+
+@not_tried
 @pytest.mark.timeout(900)
 async def test_the_platform_keeps_everything_on_a_server_of_somebody_elses(
     compose: Compose, database: Database

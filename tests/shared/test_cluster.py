@@ -9,7 +9,9 @@ import pytest
 
 from shared.broker import Connection
 from shared.cluster import ClusterError, cluster_conf
-from shared.consumer import UNREADY_AFTER, Consumer
+from shared.consumer import SILENT_AFTER, UNREADY_AFTER, Consumer
+from shared.contracts.membership import NetworkRegistered
+from shared.contracts.message import subject_of
 from shared.streams import Drift, api, durables, platform_streams, reconcile
 from shared.testing.nats import NatsServer
 from shared.testing.nats_cluster import NAMES, NatsCluster
@@ -96,6 +98,28 @@ async def test_a_consumer_says_that_nothing_comes_in_while_the_majority_is_lost(
         await asyncio.to_thread(cluster.servers[NAMES[0]].start)
         while consumer.trouble is not None:  # noqa: ASYNC110  said by no event
             await asyncio.sleep(0.1)
+    pulling.cancel()
+    await asyncio.gather(pulling, return_exceptions=True)
+
+
+async def test_a_consumer_follows_its_durable_to_another_leader(cluster: NatsCluster) -> None:
+    nc = await cluster.connect(SERVICE)
+    owner = await cluster.connect("membership")
+    breaker = await cluster.connect_breaker()
+    heard = asyncio.Event()
+
+    async def restore() -> None:
+        await reconcile(nc, platform_streams(3), DURABLES)
+
+    async def room() -> None:
+        return
+
+    await restore()
+    pulling = asyncio.create_task(Consumer(nc, "MEMBERSHIP", SERVICE, lambda _: heard.set(), room, restore).run())
+    await asyncio.sleep(1)  # it has asked, and waits
+    await api(breaker, f"CONSUMER.LEADER.STEPDOWN.MEMBERSHIP.{SERVICE}")
+    await owner.request(subject_of(NetworkRegistered, "n"), b"{}", timeout=10)
+    await asyncio.wait_for(heard.wait(), SILENT_AFTER - 1)  # before silence would be noticed
     pulling.cancel()
     await asyncio.gather(pulling, return_exceptions=True)
 
