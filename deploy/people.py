@@ -35,7 +35,7 @@ def new_id() -> str:
 
 
 class People:
-    """Principals connected to the stack in a directory."""
+    """Principals connected to the stack in a directory; ``url`` has all addresses of NATS, separated by commas."""
 
     def __init__(self, directory: Path, url: str) -> None:
         self.directory = directory
@@ -48,7 +48,7 @@ class People:
         if principal not in self._people:
             creds = self.credentials(principal)
             write_creds(creds, self._keys.issue(role, principal))
-            self._people[principal] = await connect([self.url], creds, patience=ANSWER_WITHIN)
+            self._people[principal] = await connect(self.url.split(","), creds, patience=ANSWER_WITHIN)
         return self._people[principal]
 
     async def leave(self) -> None:

@@ -5,6 +5,7 @@ The client's own ``fetch`` asks, waits and asks again, stalls now and then, and 
 
 import asyncio
 import json
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
@@ -13,6 +14,7 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from shared.broker import Connection
+from shared.streams import RETRY_PAUSE
 from shared.testing.fault_points import fault_point
 
 MOST_ASKED = 1000
@@ -25,6 +27,10 @@ and what it hands out to one who has left is redelivered.
 """
 SILENT_AFTER = 10.0
 """Seconds without a word from the server after which we ask anew."""
+RESTORED_WITHIN = 5.0
+"""Seconds after which we ask again, whether or not what is gone could be declared."""
+UNREADY_AFTER = 3.0
+"""Seconds without that word after which messages count as not coming in."""
 LAST_WORDS = 3.0
 """Seconds a consumer that stops waits for that word at most."""
 
@@ -44,7 +50,7 @@ class Consumer:
         restore: Callable[[], Awaitable[None]],
     ) -> None:
         self._nc = nc
-        self._name = f"{stream}.{durable}"
+        self.name = f"{stream}.{durable}"
         self._deliver = deliver
         self._room = room
         self._restore = restore
@@ -53,20 +59,35 @@ class Consumer:
         self._heard = 0.0
         self._reconnects = 0
         self._needs_restoring = False
+        self._refused = 0  # requests since the last one that somebody took
         self._change = asyncio.Event()
+
+    @property
+    def trouble(self) -> str | None:
+        """Why no message comes in, if none does."""
+        if self._refused:
+            return f"no messages come in: nobody at NATS hands out those of {self.name}"
+        silent = time.monotonic() - self._heard if self._wanted > 0 else 0.0
+        if silent > UNREADY_AFTER:
+            return f"no messages come in: NATS has not said a word of {self.name} for {silent:.1f} s"
+        return None
 
     async def run(self) -> None:
         """Pulls until cancelled."""
         try:
             while True:
                 if self._needs_restoring:
-                    await self._restore()
+                    with suppress(TimeoutError):  # a cluster may hand out messages again before it can declare anything
+                        async with asyncio.timeout(RESTORED_WITHIN):
+                            await self._restore()
                     self._needs_restoring = False
+                    if self._refused > 1:  # it is there, and without a leader: a cluster needs seconds to choose one
+                        await asyncio.sleep(RETRY_PAUSE)
                 if self._must_begin_anew():
                     await self._begin_anew()
                 await self._room()
                 if self._wanted == 0:  # nothing was asked, so silence meant nothing
-                    self._heard = asyncio.get_running_loop().time()
+                    self._heard = time.monotonic()
                 self._change.clear()
                 if self._wanted <= MOST_ASKED // 2:
                     await self._request(MOST_ASKED - self._wanted)
@@ -93,9 +114,9 @@ class Consumer:
             return False
         if self._nc.stats["reconnects"] != self._reconnects:
             return True  # with the old connection the server forgot what we asked for
-        silent = asyncio.get_running_loop().time() - self._heard > SILENT_AFTER
+        silent = time.monotonic() - self._heard > SILENT_AFTER
         if silent:
-            log.warning("no word from the server; asking anew", durable=self._name)
+            log.warning("no word from the server; asking anew", durable=self.name)
         return silent
 
     async def _begin_anew(self) -> None:
@@ -105,21 +126,22 @@ class Consumer:
         self._reconnects = self._nc.stats["reconnects"]
         self._inbox = self._nc.new_inbox()
         self._wanted = 0
-        self._heard = asyncio.get_running_loop().time()
+        self._heard = time.monotonic()
         self._subscription = await self._nc.subscribe_directly(self._inbox, self._arrived)
 
     async def _request(self, count: int) -> None:
         wish = {"batch": count, "expires": int(EXPIRES * 1e9)}
         self._wanted += count
-        await self._nc.publish(f"$JS.API.CONSUMER.MSG.NEXT.{self._name}", json.dumps(wish).encode(), reply=self._inbox)
+        await self._nc.publish(f"$JS.API.CONSUMER.MSG.NEXT.{self.name}", json.dumps(wish).encode(), reply=self._inbox)
 
     def _arrived(self, message: Msg) -> None:
-        self._heard = asyncio.get_running_loop().time()
+        self._heard = time.monotonic()
         if not message.reply.startswith("$JS.ACK"):
             headers = message.headers or {}
             if status := headers.get("Status"):
                 self._told(status, headers)
                 return
+        self._refused = 0
         self._wanted -= 1
         if self._wanted in (MOST_ASKED // 2, 0):
             self._change.set()
@@ -129,9 +151,17 @@ class Consumer:
         self._wanted = max(0, self._wanted - int(headers.get("Nats-Pending-Messages", 0)))
         description = headers.get("Description", "")
         if status in ("404", "503") or (status == "409" and "deleted" in description.lower()):
-            log.error("a durable is gone; declaring it again", durable=self._name, status=status, reason=description)
+            if not self._refused:
+                log.error(
+                    "nobody hands out a durable; declaring it", durable=self.name, status=status, reason=description
+                )
+            self._refused += 1
             self._needs_restoring = True
             self._heard = 0.0
+        else:
+            self._refused = 0
+            if status == "409" and "leadership" in description.lower():
+                self._heard = 0.0  # what was asked of the server that led is not known to the one that does now
         self._change.set()
 
 

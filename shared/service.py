@@ -139,6 +139,7 @@ class Process:
         self._queries = 0
         self.lag: Mapping[str, int] = {}
         self._looping: asyncio.Task[None] | None = None
+        self._consumers: list[Consumer] = []
         self._background: list[asyncio.Task[Any]] = []
         self._in_hand: set[asyncio.Task[Any]] = set()
         self._health: asyncio.Server | None = None
@@ -168,7 +169,8 @@ class Process:
     def _troubles(self) -> dict[str, str | None]:
         """Everything that can keep it from being ready, by a word for it, and a sentence for each that does now."""
         connected = None if self._nc.is_connected else "there is no connection to NATS"
-        return {"store": self._loop.trouble, "relay": self._relay.trouble, "nats": connected}
+        deaf = None if connected else next(filter(None, (each.trouble for each in self._consumers)), None)
+        return {"store": self._loop.trouble, "relay": self._relay.trouble, "nats": connected, "consumer": deaf}
 
     @contextmanager
     def _spans_exported(self) -> Iterator[None]:
@@ -220,16 +222,14 @@ class Process:
         )
         # From here on nothing is waited for: who is asked to stop finds all of it there, or none.
         self._looping = self._watch("loop", self._loop.run())
-        self._consuming = [
-            self._watch(
-                f"consumer of {durable.stream}",
-                Consumer(
-                    nc, durable.stream, durable.name, self._receive_from_stream, self._loop.room,
-                    self._restore,
-                ).run(),
+        self._consumers = [
+            Consumer(
+                nc, durable.stream, durable.name, self._receive_from_stream, self._loop.room,
+                self._restore,
             )
             for durable in durables(self._service.name, self._service.follows)
         ]  # fmt: skip
+        self._consuming = [self._watch(f"consumer of {each.name}", each.run()) for each in self._consumers]
         self._relaying = self._watch("relay", self._relay.run())
         self._background = [
             self._watch("tasks", self._runner.run()),

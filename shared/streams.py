@@ -164,10 +164,15 @@ async def _reconcile(
     try:
         left = _differences((await put({**current, **declared}, "update"))["config"], declared)
     except ApiError as error:
+        if changed.keys() == {"num_replicas"}:  # nobody should delete a stream for want of servers
+            remedy = "Set CONCORD_STREAM_REPLICAS to no more than there are NATS servers in the cluster"
+        else:
+            remedy = (
+                "Either declare what is there, or delete it while its services are stopped: they make it anew when "
+                "they start, and `concord reconcile` fills a stream of events again from the stores"
+            )
         raise Drift(
-            f"The {what} is not as declared: {_said(changed)}. The server refuses the change ({error}). Either declare "
-            "what is there, or delete it while its services are stopped: they make it anew when they start, and "
-            "`concord reconcile` fills a stream of events again from the stores."
+            f"The {what} is not as declared: {_said(changed)}. The server refuses the change ({error}). {remedy}."
         ) from None
     if left:
         raise Drift(f"The {what} is not as declared: {_said(left)}, and the server passes the change over.")

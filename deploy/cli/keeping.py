@@ -53,7 +53,7 @@ def backup(
     """
     from deploy.keeping import backup as backups  # noqa: PLC0415  help need not wait for what speaks to NATS
 
-    place = _place(data, stack_in(data).url, stores)
+    place = _place(data, stack_in(data).urls, stores)
     with _told() as told:
         manifest = _carried_out(lambda: asyncio.run(backups.make(place, directory, told)), as_json=as_json)
     answer = {"directory": str(directory), **manifest.counted()}
@@ -115,19 +115,19 @@ async def _restore(
 
     described = data / "stack.json"
     if described.exists() and "port" not in json.loads(described.read_text(encoding="utf-8")):
-        return await backups.restore(_place(data, stack_in(data).url, stores), directory, manifest, told)
+        return await backups.restore(_place(data, stack_in(data).urls, stores), directory, manifest, told)
     stack = LocalStack(data, {})
     await stack.start()
     try:
-        return await backups.restore(_place(data, stack.url, stores), directory, manifest, told)
+        return await backups.restore(_place(data, (stack.url,), stores), directory, manifest, told)
     finally:
         await stack.stop()
 
 
-def _place(data: Path, url: str, stores: str) -> "Place":
+def _place(data: Path, urls: tuple[str, ...], stores: str) -> "Place":
     from deploy.keeping.backup import Place  # noqa: PLC0415  as above
 
-    return Place(url, data, addresses(data, stores))
+    return Place(urls, data, addresses(data, stores))
 
 
 def addresses(data: Path, stores: str) -> dict[str, str]:
@@ -192,7 +192,7 @@ def upgrade_check(data: Data = options.DATA, stores: Stores = LOCAL_STORES, as_j
     """
     from deploy.keeping import upgrade  # noqa: PLC0415  help need not wait for what speaks to NATS
 
-    place = _place(data, stack_in(data).url, stores)
+    place = _place(data, stack_in(data).urls, stores)
     with _told() as told:
         outlook = _carried_out(lambda: asyncio.run(upgrade.look(place, told)), as_json=as_json)
     answer = outlook.model_dump(mode="json")

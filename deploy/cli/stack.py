@@ -11,10 +11,10 @@ from deploy.cli.output import Complaint
 
 @dataclass(frozen=True)
 class Stack:
-    """A running local stack, known by its data directory."""
+    """A running local stack, known by its data directory; ``urls`` are the addresses of its NATS servers."""
 
     directory: Path
-    url: str
+    urls: tuple[str, ...]
 
     def credentials(self, name: str) -> Path:
         """The ``.creds`` file of a principal."""
@@ -33,12 +33,12 @@ def stack_in(directory: Path) -> Stack:
     """The stack whose data lies in a directory; ``Complaint`` where none was started."""
     try:
         described = json.loads((directory / "stack.json").read_text(encoding="utf-8"))
-        stack = Stack(directory, str(described["url"]))
+        stack = Stack(directory, tuple(str(described["url"]).split(",")))
     except FileNotFoundError:
         raise not_running(directory) from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise Complaint(f"{directory / 'stack.json'} cannot be read: {error}.") from None
-    if not _listens(stack.url):
+    if not any(map(_listens, stack.urls)):
         raise not_running(directory)
     return stack
 

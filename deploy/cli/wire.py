@@ -34,7 +34,7 @@ def on_stack(data: Path, principal: str, do: Callable[[Connection], Awaitable[Re
     creds = stack.credentials(principal)
 
     async def run() -> Result:
-        nc = await connect([stack.url], creds, patience=CONNECT_WITHIN)
+        nc = await connect(stack.urls, creds, patience=CONNECT_WITHIN)
         try:
             return await do(nc)
         finally:

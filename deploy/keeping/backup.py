@@ -123,9 +123,9 @@ class Manifest(BaseModel, frozen=True):
 
 @dataclass(frozen=True)
 class Place:
-    """Where a platform is: the address of NATS, the directory with ``keys`` and ``creds``, each service's store."""
+    """Where a platform is: the addresses of NATS, the directory with ``keys`` and ``creds``, each service's store."""
 
-    url: str
+    urls: tuple[str, ...]
     directory: Path
     stores: Mapping[str, str]
 
@@ -135,7 +135,7 @@ class Place:
         with tempfile.TemporaryDirectory(prefix="concord-keeper-") as directory:
             creds = Path(directory) / f"{KEEPER}.creds"
             write_creds(creds, Keys.load(self.directory / "keys").issue_to_keeper(ALLOWED, AT_MOST))
-            nc = await connect([self.url], creds, patience=CONNECT_WITHIN)
+            nc = await connect(self.urls, creds, patience=CONNECT_WITHIN)
         try:
             yield nc
         finally:

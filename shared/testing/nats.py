@@ -31,13 +31,20 @@ class NatsServer:
     """Starts, stops, kills and restarts one server; a restart keeps its store and its port.
 
     The account's permissions are made from the contracts at each start. ``url`` is valid after the first start.
-    ``room`` is how many bytes it stores at most.
+    ``room`` is how many bytes it stores at most. One of a cluster (``shared/testing/nats_cluster.py``) has a name, the
+    keys all of them share, and what it is told of the others.
     """
 
-    def __init__(self, directory: Path, room: int = PLENTY) -> None:
+    stream_replicas = 1
+
+    def __init__(
+        self, directory: Path, room: int = PLENTY, *, name: str = "", keys: Keys | None = None, cluster: str = ""
+    ) -> None:
         self.directory = directory
         self.room = room
-        self.keys = Keys.create(directory / "keys")
+        self.name = name
+        self.keys = keys or Keys.create(directory / "keys")
+        self._cluster = cluster
         self.port = -1  # the server chooses
         self.process: subprocess.Popen[bytes] | None = None
         self._connections: list[Connection] = []
@@ -55,11 +62,12 @@ class NatsServer:
         """Starts the server and waits until it accepts connections (tens of milliseconds)."""
         conf = self.directory / "nats.conf"
         text = self.keys.server_conf(self.directory / "jetstream")
-        conf.write_text(text.replace(_SYNC, f"{_SYNC}, max_file_store: {self.room}"))
+        conf.write_text(text.replace(_SYNC, f"{_SYNC}, max_file_store: {self.room}") + self._cluster)
         log = self.directory / "nats.log"
         log.touch()
         said_before = log.stat().st_size
         command: list[str | Path] = [SERVER_BINARY, "--config", conf, "--addr", "127.0.0.1", "--port", str(self.port)]
+        command += ["--name", self.name] if self.name else []
         with log.open("ab") as output:
             self.process = subprocess.Popen(command, stdout=output, stderr=output)  # noqa: S603  our own program
         give_up_at = time.monotonic() + START_WITHIN

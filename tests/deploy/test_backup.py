@@ -83,7 +83,7 @@ async def under_load(
 
 
 def place_of(stack: Stack) -> Place:
-    return Place(stack.nats.url, stack.nats.directory, {name: str(stack._stores[name]) for name in SERVICES})
+    return Place((stack.nats.url,), stack.nats.directory, {name: str(stack._stores[name]) for name in SERVICES})
 
 
 @pytest.mark.timeout(600)
@@ -370,7 +370,7 @@ def test_an_older_backup_is_restored_at_its_level_and_its_service_brings_it_furt
 
 
 def test_a_store_that_was_never_started_is_not_backed_up(tmp_path: Path) -> None:
-    place = Place("nats://127.0.0.1:1", tmp_path, {name: f"sqlite:///{tmp_path / name}.sqlite" for name in SERVICES})
+    place = Place(("nats://127.0.0.1:1",), tmp_path, {name: f"sqlite:///{tmp_path / name}.sqlite" for name in SERVICES})
     with pytest.raises(Refused) as refused:
         asyncio.run(backups.make(place, tmp_path / "backup", print))
     assert refused.value.refusal.code == "store-of-another-version"

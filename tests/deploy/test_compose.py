@@ -62,14 +62,15 @@ pytestmark = [
 
 
 class Compose:
-    """A stack of its own name, volumes and port."""
+    """A stack of its own name, volumes and port. ``overrides`` are compose files beside docker-compose.yml."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *overrides: str, **environment: str) -> None:
         with closing(socket.socket()) as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = int(probe.getsockname()[1])
         self._name = f"concord-test-{uuid_utils.uuid7().hex[-8:]}"
-        self._environment = {**os.environ, "CONCORD_NATS_PORT": str(self.port)}
+        self._environment = {**os.environ, "CONCORD_NATS_PORT": str(self.port), **environment}
+        self._files = [word for file in ("docker-compose.yml", *overrides) for word in ("--file", file)]
         self._directory = directory
 
     def also(self, override: Path) -> None:
@@ -83,7 +84,7 @@ class Compose:
         return done.stdout.decode()
 
     def run(self, words: Sequence[str], **options: Any) -> "subprocess.CompletedProcess[bytes]":
-        command = ["docker", "compose", "--project-name", self._name, *words]
+        command = ["docker", "compose", *self._files, "--project-name", self._name, *words]
         return subprocess.run(
             command, cwd=ROOT, env=self._environment, capture_output=True, timeout=600, check=False, **options
         )
@@ -322,6 +323,8 @@ async def test_nats_that_is_away_raises_its_own_alert_and_no_other(watched: Comp
     finally:
         watched.up("--no-recreate", "nats")
     await within(COME_BACK_WITHIN, lambda: alerts(watched) == set())
+
+
 @pytest.fixture
 def shelf(tmp_path: Path) -> Path:
     """A directory of the host in which the user of the containers may write."""

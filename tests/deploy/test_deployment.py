@@ -67,3 +67,44 @@ def test_a_key_that_cannot_be_read_is_named_and_nothing_is_made_anew(tmp_path: P
     (tmp_path / "operator" / "keys" / "account.nk").write_text("not a key")
     with pytest.raises(IdentityError, match=r"account\.nk cannot be read"):
         prepared(tmp_path)
+
+
+def test_the_servers_of_a_cluster_read_one_configuration_and_share_a_password(tmp_path: Path) -> None:
+    def prepare_cluster() -> str:
+        prepare(
+            tmp_path,
+            nats="nats://a:4222,nats://b:4222,nats://c:4222",
+            postgres="postgres:5432",
+            streams=tmp_path / "streams",
+            cluster=["a", "b", "c:6333"],
+        )
+        return (tmp_path / "nats" / "nats.conf").read_text()
+
+    written = prepare_cluster()
+    password = (tmp_path / "nats" / "routes.password").read_text()
+    assert f"nats://route:{password}@a:6222\n" in written
+    assert f"nats://route:{password}@c:6333\n" in written
+    assert json.loads((tmp_path / "operator" / "stack.json").read_text())["url"].count("nats://") == 3
+    prepare_cluster()
+    assert (tmp_path / "nats" / "routes.password").read_text() == password
+    command = [SERVER_BINARY, "-t", "--name", "nats-1", "--config", tmp_path / "nats" / "nats.conf"]
+    checked = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stderr
+
+
+def test_addresses_are_written_as_they_are_now_and_passwords_stay(tmp_path: Path) -> None:
+    prepared(tmp_path)
+    before = contents(tmp_path)
+    prepare(tmp_path, nats="nats://elsewhere:4222", postgres="db.example.org:6432", streams=Path("/data"))
+    password = (tmp_path / "postgres" / "events.password").read_text()
+    assert (tmp_path / "events" / "pgpass").read_text() == f"db.example.org:6432:events:events:{password}\n"
+    changed = {path.name for path, now in contents(tmp_path).items() if before[path] != now}
+    assert changed <= {"pgpass", "stack.json", "nats.conf"}
+
+
+def test_a_cluster_of_two_is_refused_with_a_sentence(tmp_path: Path) -> None:
+    refused = subprocess.run(
+        [CONCORD, "init", tmp_path, "--cluster", "a,b"], capture_output=True, text=True, check=False
+    )
+    assert refused.returncode == 1
+    assert "A cluster has 3 or 5 different servers" in refused.stderr

@@ -125,7 +125,7 @@ def place(backend: Backend, tmp_path: Path) -> Place:
         else:
             migration.upgrade(engine, service)
         engine.dispose()
-    return Place("", tmp_path / "nats", addresses)
+    return Place((), tmp_path / "nats", addresses)
 
 
 def to_level(engine: Engine, level: str) -> None:

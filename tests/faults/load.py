@@ -23,6 +23,7 @@ from shared.contracts.message import REGISTER, Command, Event, Inbound, Query, s
 from shared.contracts.platform import Done, Reply
 from shared.streams import UNAVAILABLE
 from shared.testing.nats import NatsServer
+from shared.testing.nats_cluster import NatsCluster
 from tests.faults.ledger import Asked, Handed, Ledger
 from tests.faults.schedule import PLATFORM, Round
 
@@ -69,7 +70,7 @@ class NotDone(Exception):
 class Platform:
     """The platform as seen from outside: connections, and the ledger of what went over them."""
 
-    def __init__(self, nats: NatsServer, ledger: Ledger) -> None:
+    def __init__(self, nats: NatsServer | NatsCluster, ledger: Ledger) -> None:
         self._nats = nats
         self.ledger = ledger
         self._as: dict[str, Connection] = {}

@@ -27,7 +27,7 @@ from rich.table import Table
 from shared.identity import SERVICES
 from shared.testing.fault_points import POINTS
 from shared.testing.stores import BACKENDS, Backend
-from tests.faults import deliveries, outages, replicas, stores
+from tests.faults import clusters, deliveries, outages, replicas, stores
 from tests.faults.disturbance import Disturbance, Told
 from tests.faults.rounds import Outcome, run
 from tests.faults.schedule import Round, who_meets
@@ -38,6 +38,7 @@ ALIVE_AT_ONCE = 2
 
 DISTURBANCES: tuple[Disturbance, ...] = (
     *outages.DISTURBANCES,
+    *clusters.DISTURBANCES,
     *deliveries.DISTURBANCES,
     *stores.DISTURBANCES,
     *replicas.DISTURBANCES,

@@ -17,6 +17,7 @@ from shared.relay import SINGLY
 from shared.streams import ApiError, api, durables
 from shared.tasks import TASKS
 from shared.testing.nats import PLENTY, NatsServer
+from shared.testing.nats_cluster import NatsCluster
 from shared.testing.stores import Backend, new_store
 from shared.timers import next_due
 from tests.faults.schedule import PLATFORM
@@ -31,11 +32,14 @@ class Stack:
     """Starts, kills and restarts services; ``engines`` look into their stores from outside.
 
     ``room`` is how many bytes NATS stores at most. ``settings`` has those of a service beyond what it needs to run.
+    ``nats`` is another than one server with that room.
     """
 
-    def __init__(self, directory: Path, store: Backend, room: int = PLENTY) -> None:
+    def __init__(
+        self, directory: Path, store: Backend, room: int = PLENTY, nats: NatsServer | NatsCluster | None = None
+    ) -> None:
         self.directory = directory
-        self.nats = NatsServer(directory / "nats", room)
+        self.nats = nats or NatsServer(directory / "nats", room)
         self.programs: dict[str, Program] = {}
         self.settings: dict[str, dict[str, str]] = {}
         self._stores = {name: new_store(store, directory) for name in SERVICES}
@@ -71,6 +75,7 @@ class Stack:
             "CONCORD_NATS": self.nats.url,
             "CONCORD_CREDENTIALS": str(self.nats.creds(service, service)),
             "CONCORD_STORE": self._stores[service],
+            "CONCORD_STREAM_REPLICAS": str(self.nats.stream_replicas),
             "CONCORD_FAULT": fault,
             # The load seldom fills a batch as large as one must be to go out as one.
             "CONCORD_PUBLISH_SINGLY": "2" if "batch" in fault else str(SINGLY),

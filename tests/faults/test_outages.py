@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.testing.stores import Backend
+from shared.testing.stores import Backend, postgres
 from tests.faults.outages import (
     DAY,
     FILLED_AGAIN,
@@ -49,6 +49,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[Backend, list[str]]:
             _disturbed(tmp_path_factory.mktemp("other"), "postgresql", LOSING_WHAT_STREAMS_HOLD, but=FILLED_AGAIN),
         )
 
+    postgres()  # made ready here, where nobody waits for an answer meanwhile
     one, other = asyncio.run(both())
     return {"sqlite": one, "postgresql": other}
 

@@ -19,6 +19,7 @@ from shared.contracts.platform import Health, Reconcile, Reply, ServiceHealth
 from shared.identity import SERVICES
 from shared.streams import ApiError, Durable, NotNow, api, durables
 from shared.testing.nats import PLENTY
+from shared.testing.nats_cluster import NatsCluster
 from shared.testing.stores import BACKENDS, Backend
 from tests.faults.checker import CHECKS, Facts, gather, problems
 from tests.faults.ledger import Ledger
@@ -160,10 +161,12 @@ class UnderLoad:
 
 
 @asynccontextmanager
-async def under_load(directory: Path, store: Backend, seed: int, room: int = PLENTY) -> AsyncIterator[UnderLoad]:
+async def under_load(
+    directory: Path, store: Backend, seed: int, room: int = PLENTY, nats: NatsCluster | None = None
+) -> AsyncIterator[UnderLoad]:
     """A platform whose load has just begun; whatever happens, nothing of it is left afterwards."""
     round_ = Round(seed, BACKENDS.index(store))
-    async with Stack(directory, store, room) as stack:
+    async with Stack(directory, store, room, nats) as stack:
         under = UnderLoad(stack, round_)
         await asyncio.wait_for(under.load.prepare(lambda: settled(stack)), READY_WITHIN)
         async with asyncio.TaskGroup() as group:  # a load that breaks off breaks off everything

@@ -2,8 +2,8 @@
 
 from shared import loop_migrations
 
-revision = "0091"
-down_revision = "0004"
+revision = "0004"
+down_revision = "0003"
 branch_labels = None
 depends_on = None
 

@@ -2,7 +2,7 @@
 
 from shared import loop_migrations
 
-revision = "0091"
+revision = "0004"
 down_revision = "0003"
 branch_labels = None
 depends_on = None

@@ -2,8 +2,8 @@
 
 from shared import loop_migrations
 
-revision = "0091"
-down_revision = "0003"
+revision = "0013"
+down_revision = "0012"
 branch_labels = None
 depends_on = None
 
