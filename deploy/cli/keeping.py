@@ -1,9 +1,8 @@
 """``concord backup``, ``restore`` and ``upgrade-check``: what keeps a platform through losses and new versions."""
 
-import asyncio
 import json
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -55,7 +54,7 @@ def backup(
 
     place = _place(data, stack_in(data).urls, stores)
     with _told() as told:
-        manifest = _carried_out(lambda: asyncio.run(backups.make(place, directory, told)), as_json=as_json)
+        manifest = _carried_out(lambda: _run(backups.make(place, directory, told)), as_json=as_json)
     answer = {"directory": str(directory), **manifest.counted()}
     if as_json:
         raise finish(Reply(outcome="answered", answer=answer), as_json=True)
@@ -98,7 +97,7 @@ def restore(
         say(f"{data} holds the keys and credentials of the backup.")
         return
     with _told() as told:
-        missing = _carried_out(lambda: asyncio.run(_restore(data, stores, directory, manifest, told)), as_json=as_json)
+        missing = _carried_out(lambda: _run(_restore(data, stores, directory, manifest, told)), as_json=as_json)
     if as_json:
         raise finish(
             Reply(outcome="answered", answer={**answer, "restored": True, "sent_again": missing}), as_json=True
@@ -137,6 +136,12 @@ def addresses(data: Path, stores: str) -> dict[str, str]:
             f"{stores!r} is the same for every service: say {{service}} where its name belongs.", param_hint="--stores"
         )
     return {name: stores.replace("{service}", name).replace("{data}", str(data.resolve())) for name in SERVICES}
+
+
+def _run(work: Coroutine[Any, Any, Result]) -> Result:
+    import asyncio  # noqa: PLC0415  as above
+
+    return asyncio.run(work)
 
 
 def _carried_out(do: Callable[[], Result], *, as_json: bool) -> Result:
@@ -194,7 +199,7 @@ def upgrade_check(data: Data = options.DATA, stores: Stores = LOCAL_STORES, as_j
 
     place = _place(data, stack_in(data).urls, stores)
     with _told() as told:
-        outlook = _carried_out(lambda: asyncio.run(upgrade.look(place, told)), as_json=as_json)
+        outlook = _carried_out(lambda: _run(upgrade.look(place, told)), as_json=as_json)
     answer = outlook.model_dump(mode="json")
     if not outlook.ready:
         refusal = Refusal(code="not-ready-to-upgrade", sentence=outlook.verdict, data=answer)

@@ -143,7 +143,7 @@ async def looked(place: Place, *, streams: bool = True) -> upgrade.Outlook:
             nc = await server.connect_breaker()
             follows = [each for name, service in PLATFORM.items() for each in durables(name, service.follows)]
             await reconcile(nc, platform_streams(), follows)
-        return await upgrade.look(replace(place, url=server.url), lambda _: None)
+        return await upgrade.look(replace(place, urls=(server.url,)), lambda _: None)
 
 
 async def test_the_steps_before_each_store_are_named_and_what_the_version_that_runs_would_notice(
@@ -207,7 +207,7 @@ async def test_a_setting_that_nats_will_not_change_is_a_hindrance(place: Place) 
         [follows] = durables("events", PLATFORM["events"].follows)
         other = replace(follows, settings={**follows.settings, "ack_policy": "all"})
         await reconcile(nc, platform_streams(), [other])
-        outlook = await upgrade.look(replace(place, url=server.url), lambda _: None)
+        outlook = await upgrade.look(replace(place, urls=(server.url,)), lambda _: None)
     assert not outlook.ready
     assert "The durable events of stream MEMBERSHIP has the ack_policy 'all'" in outlook.verdict
 
