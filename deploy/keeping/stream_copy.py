@@ -17,6 +17,8 @@ from shared.streams import ApiError, Config, NotNow, api
 
 CHUNK = 128 * 1024
 """Bytes of a chunk; the server sends the next ones as these are acknowledged."""
+COMPLETE = "204"
+"""The status with which the server ends a copy, where it does not end it with an empty chunk alone."""
 WITHIN = 60.0
 """Seconds for the server to come up with the next chunk, or to take one."""
 
@@ -43,7 +45,7 @@ async def copy(nc: Connection, stream: str, out: IO[bytes]) -> tuple[Config, Con
         while True:
             async with asyncio.timeout(WITHIN):
                 chunk = await chunks.get()
-            if chunk.headers:
+            if chunk.headers and chunk.headers.get("Status") != COMPLETE:
                 raise NotCopied(f"{stream} was not copied: {chunk.headers.get('Description', chunk.headers)}.")
             if not chunk.data:
                 return told["config"], told["state"]

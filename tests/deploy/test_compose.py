@@ -75,7 +75,7 @@ class Compose:
 
     def also(self, override: Path) -> None:
         """Takes another compose file in, over the first."""
-        self._environment["COMPOSE_FILE"] = f"{ROOT / 'docker-compose.yml'}{os.pathsep}{override}"
+        self._files += ["--file", str(override)]
 
     def __call__(self, *words: str) -> str:
         done = self.run(words)
@@ -266,7 +266,7 @@ async def test_taken_down_and_up_again_it_has_everything(compose: Compose) -> No
 @pytest.fixture(scope="module")
 def watched(compose: Compose, tmp_path_factory: pytest.TempPathFactory) -> Compose:
     """Prometheus and Alertmanager beside the platform, in whatever version of their images is here."""
-    images = {}
+    images: dict[str, dict[str, str]] = {}
     for part in ("prometheus", "alertmanager"):
         told = subprocess.check_output(
             ["docker", "image", "ls", "--format", "{{.Repository}}:{{.Tag}}", f"prom/{part}"], text=True
@@ -339,8 +339,7 @@ async def test_a_backup_made_while_it_runs_brings_everything_back_where_nothing_
     names = ["Backed Up Borough Council", "Backed Up City Council"]
     async with operator_of(compose) as people:
         await register(people, names)
-        before = compose.operator() / "creds" / "operator.creds"
-        credentials = before.read_text()
+        credentials = (compose.operator() / "creds" / "operator.creds").read_text()
         await asyncio.to_thread(compose, *keep, "keeping", "backup", "/backup/kept")
         assert "Ready: " in await asyncio.to_thread(compose, "run", "--rm", "--no-TTY", "keeping", "upgrade-check")
     compose("down", "--volumes", "--timeout", "20")
@@ -351,4 +350,4 @@ async def test_a_backup_made_while_it_runs_brings_everything_back_where_nothing_
         await all_ready(people)
         assert await missing(people, names) == set()
         await register(people, ["Restored Borough Council"])
-    assert before.read_text() == credentials
+    assert (compose.operator() / "creds" / "operator.creds").read_text() == credentials
