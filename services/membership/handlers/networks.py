@@ -185,5 +185,6 @@ def show_network(query: ShowNetwork, reader: Reader) -> NetworkView | Refusal:
         representatives=representatives,
         members=store.members(reader, found.id),
         member_of=store.member_of(reader, found.id),
+        declined=store.declined(reader, found.id) if network.acts_for(found, reader.principal) else (),
         steering_group=view(found, group),
     )
