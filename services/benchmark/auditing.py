@@ -10,7 +10,7 @@ from typing import Any
 from services.benchmark import store
 from services.benchmark.domain import disclosure, organisation
 from services.benchmark.domain.disclosure import Audited
-from services.benchmark.store import INSTRUMENTS, ROUNDS
+from services.benchmark.store import INSTRUMENTS, ORGANISATIONS, ROUNDS
 from shared import clock
 from shared.database import open_store, reading
 from shared.settings import Settings
@@ -36,6 +36,7 @@ def audit(reader: Reader, round_: str) -> Audited:
     handed_in = store.submissions(reader, round_)
     earlier = store.earlier_releases(reader, state.instrument_name)
     values = disclosure.values_by_measure(used.measures, handed_in)
-    places = organisation.places(handed_in, store.organisations(reader))
+    linked = {submission.organisation for submission in handed_in if submission.organisation}
+    places = organisation.places(handed_in, reader.load_all(ORGANISATIONS, linked).values())
     figures = disclosure.release(used.measures, values, places, earlier)
     return Audited(after=tuple(one.release.id for one in earlier), places=places, figures=tuple(figures))

@@ -1,6 +1,6 @@
 """Which state lies in which table, and the named reads that decisions and queries need."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sqlalchemy import Select, and_, func, or_, select
@@ -14,6 +14,7 @@ from services.benchmark.domain.round import Round
 from services.benchmark.domain.scores import Submission
 from services.benchmark.domain.stewardship import Steward
 from shared.contracts.benchmark import Grouping, ListRounds
+from shared.database import lots
 from shared.tasks import TASKS
 from shared.unit_of_work import Aggregate, Reader, Work
 
@@ -62,9 +63,13 @@ def submissions(work: Work | Reader, round_: str) -> list[Submission]:
     return list(work.load_all(SUBMISSIONS, ids).values())
 
 
-def organisations(work: Work | Reader) -> list[Organisation]:
-    """Every organisation membership told us of."""
-    found = work.select(select(tables.organisations).order_by(tables.organisations.c.id))
+def organisations_called(work: Work, plain_names: Iterable[str]) -> list[Organisation]:
+    """The organisations whose plain name is one of these, and those whose plain name is not kept."""
+    c = tables.organisations.c
+    not_kept = c.plain_name_of.is_distinct_from(c.name)
+    found = list(work.select(select(tables.organisations).where(not_kept)))
+    for lot in lots(plain_names):
+        found += work.select(select(tables.organisations).where(c.plain_name.in_(lot), ~not_kept).order_by(c.id))
     return [Organisation.model_validate(row._mapping) for row in found]
 
 

@@ -99,6 +99,8 @@ organisations = _aggregate(
     Column("slug", Key, nullable=False),
     Column("name", Text, nullable=False),
     Column("first_name", Text, nullable=False),
+    Column("plain_name", Key, index=True),
+    Column("plain_name_of", Text),
     Column("abbreviation", Text),
     Column("type", Key, nullable=False),
     Column("region", Key),

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 import uuid_utils
+from alembic import command as alembic
 from pydantic import BaseModel
-from sqlalchemy import Engine, Row, delete, func, insert, select, update
+from sqlalchemy import Engine, Row, delete, func, insert, select, text, update
 from sqlalchemy.exc import IntegrityError
 
 from deploy import people_survey_file
@@ -46,12 +47,13 @@ from shared.contracts.benchmark import (
 from shared.contracts.membership import OrganisationRegistered, OrganisationType, Region
 from shared.contracts.message import Command, Event, Query, subject_of
 from shared.database import reading, writing
-from shared.migration import upgrade
+from shared.migration import config, upgrade
 from shared.outbox import OUTBOX
 from shared.surface import Arrival, Received
 from shared.tasks import TASKS, TaskOutcome, run_in_process
 from shared.transaction import Transaction
 from shared.unit_of_work import Reader
+from tests.conftest import StoreOf
 
 MEASURES = (
     Measure(code="plan", wording="There is a plan", unit="%"),
@@ -209,9 +211,8 @@ class Service:
 
 
 @pytest.fixture
-def benchmark(engine: Engine) -> Service:
-    upgrade(engine, "benchmark")
-    return Service(engine)
+def benchmark(store_of: StoreOf) -> Service:
+    return Service(store_of("benchmark"))
 
 
 def survey(count: int = 6, label: str = "2023", shift: float = 0) -> ImportPeopleSurvey:
@@ -551,6 +552,43 @@ def test_rows_are_linked_by_name_whichever_comes_first_and_the_rest_by_an_operat
     )
     page = benchmark.ask(ListRespondents(round=round_, unlinked_only=True))
     assert [r.code for r in page.respondents] == ["B3", "B4", "B5"]
+
+
+def test_an_organisation_whose_plain_name_another_version_did_not_keep_is_linked_too(benchmark: Service) -> None:
+    known = benchmark.organisation("The Body 0")
+    with writing(benchmark.engine) as connection:
+        connection.execute(tables.organisations.update().values(plain_name=None, plain_name_of=None))
+    round_ = benchmark.do(survey())["id"]
+    benchmark.run()
+    page = benchmark.ask(ListRespondents(round=round_))
+    assert [r.organisation for r in page.respondents] == [known, None, None, None, None, None]
+
+
+def test_an_organisation_that_another_version_renamed_bears_the_name_it_has_now(benchmark: Service) -> None:
+    renamed, other = benchmark.organisation("Body A"), benchmark.organisation("Body 0")
+    with writing(benchmark.engine) as connection:
+        mine = tables.organisations.c.id == renamed
+        connection.execute(tables.organisations.update().where(mine).values(name="Body 0"))
+    round_ = benchmark.do(survey())["id"]
+    benchmark.run()
+    page = benchmark.ask(ListRespondents(round=round_))
+    assert page.respondents[0].organisation is None, f"two bear that name, {renamed} and {other}"
+
+
+def test_a_store_from_before_plain_names_were_kept_has_them_after_it_was_brought_to_the_newest_level(
+    engine: Engine,
+) -> None:
+    with writing(engine) as connection:
+        settings = config("benchmark")
+        settings.attributes["connection"] = connection
+        alembic.upgrade(settings, "0005")
+        columns = "(id, sequence, slug, name, first_name, type)"
+        row = "('o', 1, 'dft', 'The Department for Transport', 'DfT', 'ministerial-department')"
+        connection.execute(text(f"INSERT INTO organisations {columns} VALUES {row}"))  # noqa: S608  both stand here
+    upgrade(engine, "benchmark")
+    with reading(engine) as connection:
+        kept = connection.execute(select(tables.organisations)).one()
+        assert (kept.plain_name, kept.plain_name_of) == ("department for transport", "The Department for Transport")
 
 
 def test_a_release_groups_by_what_is_known_at_that_moment(benchmark: Service) -> None:

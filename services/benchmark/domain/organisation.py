@@ -14,12 +14,18 @@ from shared.refusal import Refusal
 
 
 class Organisation(BaseModel, frozen=True):
-    """Our own copy of what is needed of an organisation. ``first_name`` is what it was registered as."""
+    """Our own copy of what is needed of an organisation. ``first_name`` is what it was registered as.
+
+    ``plain_name`` is there to look it up by, and was made of ``plain_name_of``: if that is not its name, a version that
+    keeps no plain names has written it since.
+    """
 
     id: str
     slug: str
     name: str
     first_name: str
+    plain_name: str | None = None
+    plain_name_of: str | None = None
     abbreviation: str | None
     type: OrganisationType
     region: Region | None
@@ -41,6 +47,8 @@ def as_told(event: OrganisationRegistered, before: Organisation | None) -> Organ
         slug=event.slug,
         name=event.name,
         first_name=before.first_name if before else event.name,
+        plain_name=plain_name(event.name),
+        plain_name_of=event.name,
         abbreviation=event.abbreviation,
         type=event.type,
         region=event.region,
@@ -69,6 +77,8 @@ def plain_name(name: str) -> str:
 
 def links(rows: Sequence[Row], organisations: Sequence[Organisation]) -> Mapping[str, str]:
     """Which organisation each unlinked row of one round is: id of the row → organisation id, only where it is certain.
+
+    ``organisations``: at least all whose plain name is that of a row.
 
     Certain is the same name, borne by one organisation and one row, and an organisation that no row has yet. It must
     be the name the organisation was registered with: whoever lists an organisation may rename it later, and would

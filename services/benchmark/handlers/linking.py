@@ -49,7 +49,9 @@ def link(work: Work, rounds: Sequence[str]) -> None:
     waiting = {id_: store.rows(work, id_) for id_ in rounds}
     if not waiting:
         return
-    known = store.organisations(work)
+    # A register holds tens of thousands, of which these rows name a few.
+    names = {organisation.plain_name(row.name) for rows in waiting.values() for row in rows if row.name}
+    known = store.organisations_called(work, names)
     found = {row: to for rows in waiting.values() for row, to in organisation.links(rows, known).items()}
     put_all(work, organisation.linked(work.load_all(SUBMISSIONS, found.keys()).values(), found))
 
