@@ -7,7 +7,7 @@ import asyncio
 import json
 import traceback
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -79,6 +79,13 @@ class MustBeUndone(Exception):
     """Something of a transaction cannot be written, and nothing of it can be told apart any more."""
 
 
+def carefully_if_need_be(attempt: Callable[..., Committed]) -> Committed:
+    """Attempts a transaction, and where it must be undone once more, carefully."""
+    with suppress(MustBeUndone):
+        return attempt(careful=False)
+    return attempt(careful=True)  # after the first is forgotten, or else every error would tell of it
+
+
 class Transaction:
     """One database transaction of the loop: decides on each message, writes for all of them.
 
@@ -122,7 +129,7 @@ class Transaction:
             return []
         together = Together(self._connection, self._surface, self._now)
         try:
-            with savepoint(self._connection) if self._careful else nullcontext():
+            with self._part():
                 replies = together.run(arrivals)
         except Exception as error:
             if trouble_behind(error):
@@ -157,12 +164,18 @@ class Transaction:
     def _run_call(self, call: Call) -> None:
         call.outcome = call.error = None
         try:
-            with savepoint(self._connection):
+            with self._part():
                 call.outcome = call.function(self._connection)
         except Exception as error:
             if trouble_behind(error):
                 raise
+            if not self._careful:
+                raise MustBeUndone from error
             call.error = error
+
+    def _part(self) -> AbstractContextManager[None]:
+        """What can be undone by itself, where that is to be."""
+        return savepoint(self._connection) if self._careful else nullcontext()
 
 
 class Together:

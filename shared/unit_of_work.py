@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from typing import Any, Generic, TypeVar, cast
 
 import uuid_utils
@@ -57,6 +57,11 @@ class Aggregate(Generic[S]):
     def __post_init__(self) -> None:
         own = {"id", "sequence"} | (set(self.state.model_fields) - set(self.parts))
         _agree(self.table, own, self.state)
+
+    @cached_property
+    def tables(self) -> list[Table]:
+        """The main table and those of the parts."""
+        return [self.table, *self.parts.values()]
 
     @cached_property
     def columns(self) -> list[str]:
@@ -125,6 +130,7 @@ class Batch:
         self._held: dict[Place, Held] = {}
         self.fresh: set[str] = set()  # ids made in this transaction: there is nothing to load for them
         self._dirty: dict[Place, None] = {}
+        self._dirty_tables: set[Table] = set()
         self._agreed = Changes()
         self.recorded: list[Unsent] = []
         self.wrote_tasks = self.wrote_timers = False
@@ -163,16 +169,15 @@ class Batch:
             held = self.held(place)
             held.state, held.sequence = state, sequence
             self._dirty[place] = None
+            self._dirty_tables.update(place[0].tables)
         self._agreed.messages += changes.messages
         self._agreed.timers |= changes.timers
         self._agreed.tasks += changes.tasks
         self._agreed.counters |= changes.counters
 
-    def flush_for(self, statement: Select[Any]) -> None:
-        """Writes what is agreed if the statement could see it."""
-        read = {part for part in visitors.iterate(statement) if isinstance(part, Table)}
-        pending = {table for aggregate, _ in self._dirty for table in (aggregate.table, *aggregate.parts.values())}
-        if read & pending or any(table.metadata is LOOP for table in read):
+    def flush_for(self, read: Collection[Table]) -> None:
+        """Writes what is agreed if a statement that reads these tables could see it."""
+        if self._dirty_tables.intersection(read) or any(table.metadata is LOOP for table in read):
             self.flush()
 
     def flush(self) -> None:
@@ -204,7 +209,16 @@ class Batch:
             plan.add(aggregate, id_, held)
             held.stored = held.state
         self._dirty.clear()
+        self._dirty_tables.clear()
         plan.carry_out(self.connection)
+
+
+def _tables_of(statement: Select[Any]) -> frozenset[Table]:
+    """Every table a statement reads."""
+    return frozenset(part for part in visitors.iterate(statement) if isinstance(part, Table))
+
+
+_tables_of_one_made_once = lru_cache(maxsize=256)(_tables_of)
 
 
 class _Plan:
@@ -358,12 +372,16 @@ class Work:
         states = {id_: self.load(aggregate, id_) for id_ in ids}
         return {id_: state for id_, state in states.items() if state is not None}
 
-    def select(self, statement: Select[Any]) -> Sequence[Row[Any]]:
-        """The rows of any select, with everything that earlier messages did, written or still in hand."""
+    def select(self, statement: Select[Any], given: Mapping[str, Any] | None = None) -> Sequence[Row[Any]]:
+        """The rows of any select, with everything that earlier messages did, written or still in hand.
+
+        ``given``: the values of its named parameters. To make a statement takes far longer than to carry it out, so
+        what each message needs is made once.
+        """
         if self.changes:
             raise RuntimeError("select before the first save or put: what this message changes is in no table yet")
-        self._batch.flush_for(statement)
-        return self._batch.connection.execute(statement).all()
+        self._batch.flush_for(_tables_of(statement) if given is None else _tables_of_one_made_once(statement))
+        return self._batch.connection.execute(statement, given or {}).all()
 
     def save(
         self, aggregate: Aggregate[S], id_: str, decision: Sequence[Event] | Refusal, *, in_confidence: bool = False

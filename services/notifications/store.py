@@ -5,9 +5,11 @@ Every read is one statement for a whole audience, however large.
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
+from functools import cache, lru_cache
 from typing import Any
 
 from sqlalchemy import (
+    BindParameter,
     CompoundSelect,
     Connection,
     Integer,
@@ -15,6 +17,7 @@ from sqlalchemy import (
     Select,
     String,
     and_,
+    bindparam,
     cast,
     delete,
     literal,
@@ -94,13 +97,11 @@ def audience(work: Work, rule: Rule, facts: Mapping[str, Any]) -> Audience:
 
 def _wishes(work: Work, topic: Topic, concerned: Sequence[Network]) -> list[Wish]:
     """The subscriptions to a topic; those limited to other networks or regions are left where they are."""
-    c = tables.subscriptions.c
-    statement = select(tables.subscriptions).where(
-        c.topic == topic,
-        or_(c.network.is_(None), c.network.in_(sorted(network.id for network in concerned))),
-        or_(c.region.is_(None), c.region.in_(sorted({network.region for network in concerned if network.region}))),
-    )
-    rows = work.select(statement.order_by(c.owner, c.key))
+    given = {
+        "topic": topic,
+        "networks": sorted(network.id for network in concerned),
+        "regions": sorted({network.region for network in concerned if network.region}),
+    }
     return [
         Wish(
             row.owner,
@@ -113,40 +114,77 @@ def _wishes(work: Work, topic: Topic, concerned: Sequence[Network]) -> list[Wish
                 since=row.since,
             ),
         )
-        for row in rows
+        for row in work.select(_who_wishes(), given)
     ]
+
+
+@cache
+def _who_wishes() -> Select[Any]:
+    c = tables.subscriptions.c
+    wanted = (
+        c.topic == bindparam("topic"),
+        or_(c.network.is_(None), c.network.in_(_list("networks"))),
+        or_(c.region.is_(None), c.region.in_(_list("regions"))),
+    )
+    return select(tables.subscriptions).where(*wanted).order_by(c.owner, c.key)
+
+
+def _list(name: str) -> BindParameter[Sequence[str]]:
+    return bindparam(name, expanding=True)
 
 
 def _bonds(work: Work, rule: Rule, facts: Mapping[str, Any]) -> Sequence[Row[Any]]:
     """Who is something to the networks a rule names: tell (its place in the rule), principal, network, name, via."""
-    parts = []
+    asked: list[tuple[int, Relation, str | None]] = []
+    given = {}
     for place, tell in enumerate(rule.tells):
         ids = None if tell.fact is None else routing.named_by(facts, tell.fact)
-        if tell.who != "person" and ids != () and routing.holds(tell, facts):
-            parts.append(_holders(tell.who, ids).add_columns(literal(place, Integer).label("tell")))
-    if not parts:
-        return []
+        if tell.who == "person" or ids == () or not routing.holds(tell, facts):
+            continue
+        networks = None if ids is None else f"networks_{place}"
+        asked.append((place, tell.who, networks))
+        if networks is not None:
+            given[networks] = sorted(ids or ())
+    return work.select(_who_is_bound(tuple(asked)), given) if asked else []
+
+
+@lru_cache(maxsize=1024)
+def _who_is_bound(asked: tuple[tuple[int, Relation, str | None], ...]) -> Select[Any]:
+    """For each tell its place, its relation, and what the list of its networks is called if there is one."""
+    parts = (
+        _holders(who, _list(networks) if networks else None).add_columns(literal(place, Integer).label("tell"))
+        for place, who, networks in asked
+    )
     found = union_all(*parts).subquery().c
     order = (found.tell, found.principal, found.name, found.network)
-    return work.select(select(found.tell, found.principal, found.network, found.name, found.via).order_by(*order))
+    return select(found.tell, found.principal, found.network, found.name, found.via).order_by(*order)
 
 
 def _muted(work: Work, topic: Topic) -> frozenset[str]:
-    return frozenset(row.owner for row in work.select(select(tables.mutes.c.owner).where(tables.mutes.c.key == topic)))
+    return frozenset(row.owner for row in work.select(_who_is_deaf(), {"topic": topic}))
+
+
+@cache
+def _who_is_deaf() -> Select[Any]:
+    return select(tables.mutes.c.owner).where(tables.mutes.c.key == bindparam("topic"))
 
 
 def _roles(work: Work, topic: Topic, networks: Collection[str]) -> dict[str, frozenset[Standing]]:
     """What those who subscribed to a topic for a role are in these networks; a data steward is one everywhere."""
-    c = tables.subscriptions.c
-    asking = select(c.owner).where(c.topic == topic, c.role.is_not(None))
-    found = _all_roles(networks).subquery().c
     roles: dict[str, frozenset[Standing]] = {}
-    for row in work.select(select(found.principal, found.role).where(found.principal.in_(asking)).distinct()):
+    for row in work.select(_roles_of_those_who_ask(), {"topic": topic, "networks": sorted(networks)}):
         roles[row.principal] = roles.get(row.principal, frozenset()) | {row.role}
     return roles
 
 
-def _all_roles(networks: Collection[str] | None) -> CompoundSelect[Any]:
+@cache
+def _roles_of_those_who_ask() -> Select[Any]:
+    c, found = tables.subscriptions.c, _all_roles(_list("networks")).subquery().c
+    asking = select(c.owner).where(c.topic == bindparam("topic"), c.role.is_not(None))
+    return select(found.principal, found.role).where(found.principal.in_(asking)).distinct()
+
+
+def _all_roles(networks: BindParameter[Sequence[str]] | None) -> CompoundSelect[Any]:
     return union_all(
         *(
             _holders(relation, None if relation == "data-steward" else networks).add_columns(
@@ -158,7 +196,7 @@ def _all_roles(networks: Collection[str] | None) -> CompoundSelect[Any]:
     )
 
 
-def _holders(relation: Relation, networks: Collection[str] | None) -> Select[Any]:
+def _holders(relation: Relation, networks: BindParameter[Sequence[str]] | None) -> Select[Any]:
     """Who stands in a relation to these networks, or to any: principal, network, name, via."""
     network, speaker, member = tables.networks.c, tables.representatives.c, tables.member_networks.c
     group, seat, steward = tables.steering_groups.c, tables.seats.c, tables.data_stewards.c
@@ -184,7 +222,7 @@ def _holders(relation: Relation, networks: Collection[str] | None) -> Select[Any
             found = found.join(tables.networks, group.network == network.id)
         case _:
             return row(steward.principal, none, none).select_from(tables.data_stewards)
-    return found if networks is None else found.where(where.in_(sorted(networks)))
+    return found if networks is None else found.where(where.in_(networks))
 
 
 # ---- what is asked -------------------------------------------------------------------------------------------------

@@ -26,13 +26,13 @@ from shared.contracts.notifications import (
 )
 from shared.database import reading, writing
 from shared.identity import DELIVERIES
-from shared.migration import upgrade
 from shared.outbox import OUTBOX, UNSENT
 from shared.refusal import Refusal
 from shared.settings import Settings
 from shared.surface import Arrival, Received
 from shared.transaction import Transaction
 from shared.unit_of_work import Reader
+from tests.conftest import StoreOf
 
 
 def new_id() -> str:
@@ -98,9 +98,8 @@ class Platform:
 
 
 @pytest.fixture
-def platform(engine: Engine) -> Platform:
-    upgrade(engine, "notifications")
-    return Platform(engine)
+def platform(store_of: StoreOf) -> Platform:
+    return Platform(store_of("notifications"))
 
 
 def registered(network: str, name: str, steward: str, region: membership.Region | None = None) -> Event:

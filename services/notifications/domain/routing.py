@@ -191,7 +191,8 @@ _TABLE = (
     Rule(
         membership.MemberNetworkDeclined,
         "membership",
-        "The application of {network} to {umbrella} was declined; it may apply again.",
+        "The application of {network} to {umbrella} was declined; it may apply again. "
+        "show-network tells those who act for {network} why.",
         tells=_UMBRELLA_AND_NETWORK,
         concerns=("umbrella", "network"),
     ),
