@@ -48,12 +48,15 @@ class Consumer:
         deliver: Callable[[Msg], None],
         room: Callable[[], Awaitable[None]],
         restore: Callable[[], Awaitable[None]],
+        *,
+        last_words: float = LAST_WORDS,
     ) -> None:
         self._nc = nc
         self.name = f"{stream}.{durable}"
         self._deliver = deliver
         self._room = room
         self._restore = restore
+        self._last_words = last_words
         self._subscription: Subscription | None = None
         self._wanted = 0
         self._heard = 0.0
@@ -102,7 +105,7 @@ class Consumer:
     async def _run_out(self) -> None:
         """Takes in what was asked for, until the server has said of each request that no more of it comes."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(LAST_WORDS):
+            async with asyncio.timeout(self._last_words):
                 while self._wanted > 0:
                     self._change.clear()
                     await self._change.wait()

@@ -1,16 +1,19 @@
 """How a store is opened, and the column types all tables are made of. SQLite and PostgreSQL, one code for both."""
 
+import re
 import sqlite3
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
+from itertools import chain
 from typing import Any
 
 from pydantic_core import to_json
 from sqlalchemy import (
     ARRAY,
+    CTE,
     JSON,
     Column,
     ColumnElement,
@@ -35,6 +38,8 @@ from sqlalchemy import (
     event,
     func,
     select,
+    tuple_,
+    values,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
@@ -56,8 +61,11 @@ most of them the next one writes anew."""
 LOT = 30_000
 """Values that are named in one statement: SQLite takes 32 766 parameters, PostgreSQL 65 535."""
 
-CONSTRAINT_BROKEN = "23"
-"""PostgreSQL's class of errors about a constraint, which name it and no value in their first line."""
+WITHOUT_VALUES = ("23", "42")
+"""PostgreSQL's classes of errors about a constraint and about what a statement names: their first line has no value."""
+
+NAMES_NOTHING = re.compile(r"no such (table|column): \S+|table \S+ has no column named \S+")
+"""SQLite's word of a statement that names what is not there."""
 
 TOO_MUCH_ASKED = "54"
 """PostgreSQL's class of errors about a statement or a row that goes beyond a limit of the program."""
@@ -104,7 +112,7 @@ def open_store(url: str, *, readers: int = 4) -> Engine:
             pool_size=readers + 2,
             max_overflow=4,
             hide_parameters=True,  # errors are logged and kept, and values may be personal
-            connect_args={"check_same_thread": False},
+            connect_args={"check_same_thread": False, "cached_statements": PREPARED},
         )
         event.listen(engine, "connect", _prepare_sqlite)
         return engine
@@ -178,10 +186,11 @@ def reason_without_values(error: BaseException) -> str:
     # Known by what it has: to import psycopg takes a seventh of a second, also where the store is SQLite.
     if hasattr(error, "sqlstate"):
         diagnosis: Any = getattr(error, "diag", None)
-        of_a_constraint = str(error.sqlstate).startswith(CONSTRAINT_BROKEN)
-        return str(diagnosis.message_primary if of_a_constraint else f"SQLSTATE {error.sqlstate}")
+        tellable = str(error.sqlstate).startswith(WITHOUT_VALUES)
+        return str(diagnosis.message_primary if tellable else f"SQLSTATE {error.sqlstate}")
     if isinstance(error, sqlite3.Error) and not isinstance(error, sqlite3.IntegrityError):
-        return str(getattr(error, "sqlite_errorname", "of SQLite"))
+        said = str(error)
+        return said if NAMES_NOTHING.fullmatch(said) else str(getattr(error, "sqlite_errorname", "of SQLite"))
     return str(error)
 
 
@@ -295,20 +304,20 @@ def savepoint(connection: Connection) -> Iterator[None]:
     connection.exec_driver_sql("RELEASE SAVEPOINT part")
 
 
-# The statements below are made of a table, the columns that rows were given for, and where the values come from. SQLite
-# is handed the rows one after another and does not mind. Every statement that PostgreSQL is sent costs it as much as
-# the row itself, so it gets one, with a list for each column.
+# The statements below are made of a table, the columns that rows were given for, and the rows. Both stores are handed
+# many rows in one statement: PostgreSQL because each that it is sent costs it as much as the row itself, SQLite because
+# the interpreter's lock is let go around each, and whoever else wants it takes it for milliseconds.
 
 
-def insert_statement(table: Table, names: tuple[str, ...], rows: FromClause | None) -> Any:
+def insert_statement(table: Table, names: tuple[str, ...], rows: FromClause) -> Any:
     return _given(table.insert(), names, rows)
 
 
-def _insert_or_keep(table: Table, names: tuple[str, ...], rows: FromClause | None) -> Any:
+def _insert_or_keep(table: Table, names: tuple[str, ...], rows: FromClause) -> Any:
     return _given(_own_insert(table, rows), names, rows).on_conflict_do_nothing(index_elements=list(table.primary_key))
 
 
-def _insert_or_replace(table: Table, names: tuple[str, ...], rows: FromClause | None) -> Any:
+def _insert_or_replace(table: Table, names: tuple[str, ...], rows: FromClause) -> Any:
     statement = _given(_own_insert(table, rows), names, rows)
     others = {name: statement.excluded[name] for name in names if not table.c[name].primary_key}
     if not others:
@@ -316,45 +325,46 @@ def _insert_or_replace(table: Table, names: tuple[str, ...], rows: FromClause | 
     return statement.on_conflict_do_update(index_elements=list(table.primary_key), set_=others)
 
 
-def _update(table: Table, names: tuple[str, ...], rows: FromClause | None) -> Update:
-    values = {name: _value(table, name, rows) for name in names if not table.c[name].primary_key}
-    return table.update().where(*_by_key(table, rows)).values(values)
+def _update(table: Table, names: tuple[str, ...], rows: FromClause) -> Update:
+    values = {name: rows.c[name] for name in names if not table.c[name].primary_key}
+    return table.update().where(*(key == rows.c[key.name] for key in table.primary_key)).values(values)
 
 
-def _delete(table: Table, _names: tuple[str, ...], rows: FromClause | None) -> Delete:
-    return table.delete().where(*_by_key(table, rows))
+def _delete(table: Table, _names: tuple[str, ...], rows: FromClause) -> Delete:
+    keys = list(table.primary_key)
+    return table.delete().where(tuple_(*keys).in_(select(*(rows.c[key.name] for key in keys))))
 
 
-def _own_insert(table: Table, rows: FromClause | None) -> Any:
-    return sqlite_insert(table) if rows is None else postgresql_insert(table)
+def _own_insert(table: Table, rows: FromClause) -> Any:
+    return sqlite_insert(table) if isinstance(rows, CTE) else postgresql_insert(table)
 
 
-def _given(statement: Any, names: tuple[str, ...], rows: FromClause | None) -> Any:
-    if rows is None:
+def _given(statement: Any, names: tuple[str, ...], rows: FromClause) -> Any:
+    if isinstance(rows, CTE):  # SQLite is quicker when it need not choose from them first
         return statement.values({name: bindparam(name) for name in names}).inline()
-    # Ordered, since positions are given out in the order of the rows.
-    return statement.from_select(names, select(*(rows.c[name] for name in names)).order_by(rows.c[NTH]))
+    chosen = select(*(rows.c[name] for name in names))
+    return statement.from_select(names, chosen.order_by(rows.c[NTH]))  # positions are given out in this order
 
 
-def _by_key(table: Table, rows: FromClause | None) -> list[ColumnElement[bool]]:
-    return [column == _value(table, column.name, rows, KEY_PREFIX) for column in table.primary_key]
-
-
-def _value(table: Table, name: str, rows: FromClause | None, prefix: str = "") -> ColumnElement[Any]:
-    return bindparam(prefix + name, type_=table.c[name].type) if rows is None else rows.c[name]
-
-
-def _lists(table: Table, names: tuple[str, ...]) -> FromClause:
-    """Rows made of a list for each column."""
-    lists = [bindparam(name, type_=ARRAY(table.c[name].type)) for name in names]
+def _rows(table: Table, names: tuple[str, ...], dialect: Dialect) -> FromClause:
+    """The rows as a statement sees them: for SQLite their values one by one, for PostgreSQL a list for each column."""
     columns = [column(name, table.c[name].type) for name in names]
+    if dialect.name == "sqlite":
+        one = tuple(bindparam(name, type_=table.c[name].type) for name in names)
+        return values(*columns, name="given").data([one]).cte("given")
+    lists = [bindparam(name, type_=ARRAY(table.c[name].type)) for name in names]
     return func.unnest(*lists).table_valued(*columns, with_ordinality=NTH).render_derived(name="given")
 
 
-KEY_PREFIX = "key of "
 NTH = "nth"
 
-Make = Callable[[Table, tuple[str, ...], FromClause | None], Any]
+AT_ONCE = 64
+"""Rows that SQLite is handed in one statement."""
+
+PREPARED = 256
+"""Statements that SQLite keeps prepared. One about 64 rows takes some 30 kB."""
+
+Make = Callable[[Table, tuple[str, ...], FromClause], Any]
 
 
 @dataclass(frozen=True)
@@ -371,15 +381,22 @@ def _prepared(make: Make, table: Table, names: tuple[str, ...], dialect: Dialect
     """The text of a statement and its placeholders, in order."""
     is_sqlite = dialect.name == "sqlite"
     by_position: Any = type(dialect)
-    statement = make(table, names, None if is_sqlite else _lists(table, names))
+    statement = make(table, names, _rows(table, names, dialect))
     compiled: Any = statement.compile(dialect=by_position(paramstyle="qmark" if is_sqlite else "format"))
     places = []
     for name in compiled.positiontup:
         kind = compiled.binds[name].type if is_sqlite else compiled.binds[name].type.item_type
         # Both drivers take bytes as they are; SQLAlchemy would wrap each of them first.
         process = None if isinstance(kind, LargeBinary) else kind.dialect_impl(dialect).bind_processor(dialect)
-        places.append(_Place(name.removeprefix(KEY_PREFIX), process, isinstance(kind, Moment)))
+        places.append(_Place(name, process, isinstance(kind, Moment)))
     return str(compiled).replace("%s", "%b"), places  # %b: lists go in binary, a text of a list would have to be read
+
+
+@lru_cache(maxsize=1024)
+def _for_many(text: str, width: int, rows: int) -> str:
+    """SQLite's statement about one row of so many values, for several."""
+    one = f"({', '.join('?' * width)})"
+    return text.replace(f"VALUES {one}", f"VALUES {', '.join([one] * rows)}", 1)
 
 
 def write(connection: Connection, make: Make, table: Table, rows: Sequence[Mapping[str, Any]]) -> CursorResult[Any]:
@@ -390,15 +407,21 @@ def write(connection: Connection, make: Make, table: Table, rows: Sequence[Mappi
     text, places = _prepared(make, table, tuple(rows[0]), connection.dialect)
     columns = []
     for place in places:
-        values = [row[place.name] for row in rows]
+        cells = [row[place.name] for row in rows]
         if place.process and place.is_moment:
-            known = {value: place.process(value) for value in set(values)}  # most often it is one and the same
-            values = [known[value] for value in values]
+            known = {cell: place.process(cell) for cell in set(cells)}  # most often it is one and the same
+            cells = [known[cell] for cell in cells]
         elif place.process:
-            values = [place.process(value) for value in values]
-        columns.append(values)
-    is_sqlite = connection.dialect.name == "sqlite"
-    return connection.exec_driver_sql(text, list(zip(*columns, strict=True)) if is_sqlite else tuple(columns))
+            cells = [place.process(cell) for cell in cells]
+        columns.append(cells)
+    if connection.dialect.name != "sqlite":
+        return connection.exec_driver_sql(text, tuple(columns))
+    given = list(zip(*columns, strict=True))
+    for start in range(0, len(given), AT_ONCE):
+        lot = given[start : start + AT_ONCE]
+        values_of_lot = tuple(chain.from_iterable(lot))
+        result = connection.exec_driver_sql(_for_many(text, len(places), len(lot)), values_of_lot)
+    return result
 
 
 def lock_counters(connection: Connection, table: Table, column: str, keys: Collection[str]) -> dict[str, int]:

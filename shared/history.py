@@ -59,7 +59,13 @@ def prune_outbox(connection: Connection, recorded_before: datetime, limit: int, 
 
 
 def page(
-    connection: Connection, stream: str, aggregate: str, *, after: int, until: datetime | None, limit: int
+    connection: Connection,
+    stream: str,
+    aggregate: str,
+    *,
+    after: int,
+    until: datetime | None = None,
+    limit: int = READ_AT_ONCE,
 ) -> Sequence[Row[Any]]:
     """The events of an aggregate behind the sequence ``after`` and up to a moment: sequence, payload, principal."""
     kept = select(HISTORY.c.sequence, HISTORY.c.payload, HISTORY.c.recorded_at, HISTORY.c.principal)

@@ -14,6 +14,7 @@ from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime
+from functools import partial
 from typing import TypeVar
 
 import structlog
@@ -27,7 +28,7 @@ from shared.surface import Arrival, Received, Surface
 from shared.tasks import TaskOutcome
 from shared.telemetry import about
 from shared.testing.fault_points import fault_point
-from shared.transaction import Call, Committed, MustBeUndone, Transaction, Turn, reply_to
+from shared.transaction import Call, Committed, Transaction, Turn, carefully_if_need_be, reply_to
 
 BATCH_SIZE = 500
 """Messages one transaction takes at most."""
@@ -237,10 +238,7 @@ class Loop:
         return committed
 
     def _transact(self, turn: Turn) -> Committed:
-        try:
-            return self._attempt(turn, careful=False)
-        except MustBeUndone:
-            return self._attempt(turn, careful=True)
+        return carefully_if_need_be(partial(self._attempt, turn))
 
     def _attempt(self, turn: Turn, *, careful: bool) -> Committed:
         fault_point("before-begin")

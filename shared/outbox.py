@@ -90,7 +90,7 @@ def record(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> list[Un
     ]
 
 
-def _insert_and_note(table: Table, names: tuple[str, ...], rows: FromClause | None) -> Any:
+def _insert_and_note(table: Table, names: tuple[str, ...], rows: FromClause) -> Any:
     """Both tables in one statement, since PostgreSQL is asked over a network; the positions come back."""
     placed = insert_statement(table, names, rows).returning(table.c.position).cte("placed")
     return UNSENT.insert().from_select(["position"], select(placed.c.position)).returning(UNSENT.c.position)

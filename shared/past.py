@@ -66,8 +66,7 @@ class Past(Reader):
         if aggregate in self._filled:
             return
         self._filled.add(aggregate)
-        tables = [aggregate.table, *aggregate.parts.values()]
-        aggregate.table.metadata.create_all(self.connection, tables, checkfirst=False)
+        aggregate.table.metadata.create_all(self.connection, aggregate.tables, checkfirst=False)
         write_new(self.connection, aggregate, self._fold(aggregate, select(aggregate.table.c.id)))
 
     def _fold(self, aggregate: Aggregate[S], ids: Select[Any]) -> dict[str, tuple[S, int]]:

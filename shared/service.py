@@ -5,7 +5,7 @@
 
 import asyncio
 import gc
-import json
+import os
 import sys
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,32 +20,21 @@ import uvloop
 from faststream import FastStream
 from faststream.nats import NatsMessage
 from nats.aio.msg import Msg
-from pydantic import BaseModel
 from sqlalchemy import Connection, Engine
 
-from shared import clock, dead_letters, figures, health, history, inbox, metrics
+from shared import clock, health, history, inbox, metrics, queries
 from shared.broker import Connection as Nats
 from shared.consumer import Consumer, acknowledge, place_of
-from shared.contracts import cloudevent
-from shared.contracts.message import MAJOR, REGISTER, Query, subject_of
+from shared.contracts.message import MAJOR, subject_of
 from shared.contracts.platform import (
-    DeadLetter,
-    DeadLetterDetail,
-    DeadLetterPage,
     Done,
     Failure,
-    Happened,
     Health,
     HealthOfEach,
-    HistoryPage,
-    ListDeadLetters,
     Reconcile,
     Reply,
-    ServiceHealth,
-    ShowDeadLetter,
-    ShowHistory,
 )
-from shared.database import open_store, reading, trouble_behind
+from shared.database import open_store, trouble_behind
 from shared.identity import may_be_answered
 from shared.loop import Loop
 from shared.migration import upgrade
@@ -63,7 +52,7 @@ from shared.tasks import Runner
 from shared.telemetry import configure_logging, opaque
 from shared.testing.fault_points import fault_point
 from shared.transaction import trace_of, without_values
-from shared.unit_of_work import Reader, new_id
+from shared.unit_of_work import new_id
 
 READERS = 4
 """Threads that answer queries, each on a connection of its own."""
@@ -81,7 +70,7 @@ GARBAGE_THRESHOLD = 100_000
 """Objects that are made before Python looks for cycles among them. A batch makes tens of thousands that are no garbage
 and not in any cycle; with Python's own 700 a fifth of a service's processor time goes into looking at them."""
 
-STOP_WITHIN = 5.0
+STOP_WITHIN = 4.0
 """Seconds a stopping service takes to finish what it has in hand, before it leaves the rest to redelivery."""
 
 log = structlog.get_logger()
@@ -113,7 +102,10 @@ def run(service: Service) -> None:
     configure_logging(service.name, settings.log_level)
     gc.freeze()  # what is loaded by now stays until the end
     gc.set_threshold(GARBAGE_THRESHOLD)
-    sys.exit(uvloop.run(Process(service, settings).run()))
+    code = uvloop.run(Process(service, settings).run())
+    # Whatever could be finished in order is finished. A thread may be in a transaction yet, which is undone.
+    sys.stderr.flush()
+    os._exit(code)
 
 
 class Process:
@@ -124,7 +116,7 @@ class Process:
         self._settings = settings
         self._name = new_id().encode()  # tells this replica from the others
         self._surface = service.surface
-        self._surface.queries |= _platform_queries(self)
+        self._surface.queries |= queries.of_every_service(service.name, self._condition, service.deliveries_waiting)
         # One connection more than there are readers, for the figures.
         self._engine: Engine = open_store(settings.store, readers=READERS + 1)
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="writer")
@@ -137,7 +129,7 @@ class Process:
         self._replies: list[tuple[str, bytes]] = []
         self._acks: list[str] = []
         self._queries = 0
-        self.lag: Mapping[str, int] = {}
+        self._lag: Mapping[str, int] = {}
         self._looping: asyncio.Task[None] | None = None
         self._consumers: list[Consumer] = []
         self._background: list[asyncio.Task[Any]] = []
@@ -155,10 +147,8 @@ class Process:
         self._engine.dispose()
         return 1 if self._failed else 0
 
-    @property
-    def replica(self) -> str:
-        """What tells this process from others of its service."""
-        return self._name.decode()
+    def _condition(self) -> queries.Condition:
+        return queries.Condition(self._name.decode(), self.reasons, self._lag)
 
     @property
     def reasons(self) -> tuple[str, ...]:
@@ -254,8 +244,15 @@ class Process:
             await asyncio.sleep(STORE_PAUSE)
 
     async def _started(self) -> None:
-        if self._settings.health_port is not None:
-            self._health = await health.serve(self._settings.health_port, lambda: self.reasons, self._metrics())
+        if (port := self._settings.health_port) is not None:
+            try:
+                self._health = await health.serve(port, lambda: self.reasons, self._metrics())
+            except OSError as error:
+                reason = error.strerror or str(error)
+                log.critical("CONCORD_HEALTH_PORT cannot be listened on; the process ends", port=port, reason=reason)
+                self._failed = True
+                self._app.exit()
+                return
         log.info("ready", store=self._engine.dialect.name, follows=self._service.follows)
 
     def _metrics(self) -> health.Page:
@@ -308,7 +305,11 @@ class Process:
                 await asyncio.gather(*self._in_hand, return_exceptions=True)
                 await self._nc.flush()
         except TimeoutError:
-            log.warning("stopped with work in hand; it is delivered again", seconds=STOP_WITHIN)
+            # A transaction that takes its time, a store that is locked, a server that is silent: each would hold up an
+            # orderly end as well. Spans of the last second are lost, and nothing that was accepted.
+            log.warning("stopped with work in hand; it is delivered or sent again", seconds=STOP_WITHIN)
+            sys.stderr.flush()
+            os._exit(1 if self._failed else 0)
         log.info("stopped")
 
     def _watch(self, what: str, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
@@ -353,7 +354,7 @@ class Process:
             self._do(self._answer(message))
             return
         sentence = f"{self._service.name} has more questions before it than it can answer soon; ask again in a while."
-        reply = _refused(Refusal(code="overloaded", sentence=sentence))
+        reply = Reply(outcome="refused", refusal=Refusal(code="overloaded", sentence=sentence))
         self._reply_to(message, message.subject.rsplit(".", 1)[-1], reply.model_dump_json(exclude_none=True).encode())
         self._send_settled()
 
@@ -374,33 +375,14 @@ class Process:
         name, principal = _name_of(message), message.subject.rsplit(".", 1)[-1]
         try:
             if name in (Health.wire.name, HealthOfEach.wire.name):
-                self.lag = await self._observer.lag()
+                self._lag = await self._observer.lag()
             reply = await asyncio.get_running_loop().run_in_executor(
-                self._readers, self._ask, name, principal, _received(message)
+                self._readers, queries.answer, self._surface, self._engine, name, principal, _received(message)
             )
         finally:
             self._queries -= 1
         self._reply_to(message, principal, reply.model_dump_json(exclude_none=True).encode())
         self._send_settled()
-
-    def _ask(self, name: str, principal: str, received: Received) -> Reply:
-        handler = self._surface.queries.get(name)
-        if handler is None or handler.contract is None:
-            known = sorted(self._surface.queries)
-            sentence = f"{self._service.name} knows no query {name[:60]}; it knows {', '.join(known)}."
-            return _refused(Refusal(code="unknown-query", sentence=sentence, data={"known": known}))
-        envelope = cloudevent.read(received.headers, received.payload)
-        if isinstance(envelope, Refusal):
-            return _refused(envelope)
-        query = cloudevent.parse(envelope, handler.contract)
-        if isinstance(query, Refusal):
-            return _refused(query)
-        try:
-            with reading(self._engine) as connection:
-                answer = handler.run(query, Reader(connection, clock.now(), principal))
-        except Exception as error:
-            return _not_answered(name, error)
-        return _refused(answer) if isinstance(answer, Refusal) else _answered(answer)
 
     async def _reconcile(self, arrival: Arrival) -> None:
         try:
@@ -522,110 +504,3 @@ async def _cancel(parts: list[asyncio.Task[Any]]) -> None:
 
 def _received(message: Msg) -> Received:
     return Received(message.subject, {} if message.headers is None else message.headers, message.data)
-
-
-def _refused(refusal: Refusal) -> Reply:
-    return Reply(outcome="refused", refusal=refusal)
-
-
-def _answered(answer: BaseModel) -> Reply:
-    return Reply(outcome="answered", answer=answer.model_dump(mode="json"))
-
-
-def _not_answered(query: str, error: Exception) -> Reply:
-    if (trouble := trouble_behind(error)) is not None:
-        reason = f"the store is in trouble: {str(trouble.orig).strip()}"
-        log.warning("a query could not be answered", query=query, reason=reason)
-    else:
-        reason = "a technical failure, which the log describes."
-        # Not the error as it is, which may say what was asked, or what was found.
-        log.error("a query failed", query=query, error=without_values(error), trace=trace_of(error))
-    return Reply(outcome="failed", failure=Failure(sentence=f"{query} could not be answered: {reason}"))
-
-
-def _platform_queries(process: Process) -> dict[str, Any]:
-    """What every service answers alike."""
-    surface = Surface(process._service.name)
-    deliveries = process._service.deliveries_waiting
-
-    @surface.query(Health)
-    def health(_: Query[Any], reader: Reader) -> ServiceHealth:
-        now = figures.read(reader.connection, reader.now)
-        return ServiceHealth(
-            service=surface.service,
-            ready=not process.reasons,
-            reasons=process.reasons,
-            unsent_events=now.unsent,
-            dead_letters=now.dead_letters,
-            waiting_events=now.parked,
-            replica=process.replica,
-            handled=metrics.since_start.handled,
-            published=metrics.since_start.published,
-            oldest_unsent_seconds=now.oldest_unsent,
-            timers_overdue_seconds=now.timers_overdue,
-            tasks_waiting=now.tasks_waiting,
-            lag=dict(process.lag),
-            deliveries_waiting=dict(deliveries(reader.connection) if deliveries else {}),
-        )
-
-    surface.query(HealthOfEach)(health)
-
-    @surface.query(ListDeadLetters)
-    def list_dead_letters(query: ListDeadLetters, reader: Reader) -> DeadLetterPage:
-        rows = dead_letters.page(reader.connection, query.after, query.limit)
-        letters = tuple(DeadLetter(**_letter(row, reader.connection)) for row in rows)
-        return DeadLetterPage(letters=letters, total=dead_letters.count(reader.connection))
-
-    @surface.query(ShowDeadLetter)
-    def show_dead_letter(query: ShowDeadLetter, reader: Reader) -> DeadLetterDetail | Refusal:
-        row = dead_letters.find(reader.connection, query.letter)
-        if row is None:
-            return Refusal(
-                code="unknown-dead-letter",
-                sentence=f"{surface.service} holds no dead letter {query.letter}; list them to see which it holds.",
-                field="letter",
-            )
-        return DeadLetterDetail(
-            **_letter(row, reader.connection),
-            headers=row.headers,
-            payload=row.payload.decode(errors="replace"),
-            trace=row.trace,
-        )
-
-    @surface.query(ShowHistory)
-    def show_history(query: ShowHistory, reader: Reader) -> HistoryPage | Refusal:
-        rows = history.page(
-            reader.connection, event_stream(surface.service), query.aggregate,
-            after=query.after, until=query.as_of, limit=query.limit + 1,
-        )  # fmt: skip
-        if not rows and not query.after:
-            return Refusal(
-                code="unknown-aggregate",
-                sentence=f"Nothing has happened to {query.aggregate} in {surface.service}"
-                f"{' by then' if query.as_of else ''}; ask the service that owns it, by the id that it gives.",
-                field="aggregate",
-            )
-        happened = tuple(_happened(row) for row in rows[: query.limit])
-        return HistoryPage(happened=happened, next=happened[-1].sequence if len(rows) > len(happened) else None)
-
-    return surface.queries
-
-
-def _happened(row: Any) -> Happened:
-    event = json.loads(row.payload)
-    contract = REGISTER[event["type"]]
-    return Happened(
-        sequence=row.sequence,
-        at=event["time"],
-        event=contract.wire.name,
-        principal=row.principal,
-        caused_by=event["causationid"],
-        data=event["data"],
-    )
-
-
-def _letter(row: Any, connection: Connection) -> dict[str, Any]:
-    fields: tuple[str, ...] = ("id", "kept_at", "kind", "name", "subject", "error")
-    letter = {name: getattr(row, name) for name in fields}
-    letter["waiting_behind"] = inbox.count_behind(connection, row.subject) if row.kind == "event" else 0
-    return letter

@@ -122,16 +122,17 @@ class _Plain(TypedDict):
     data: dict[str, Any]
 
 
-_UNUSUAL = (b"\\", b"\x7f", b"data_base64", b"NaN", b"Infinity")
+_HIDING = b"\\\x7f"
+"""In what is ASCII and JSON, no control character can stand without one of these."""
+
 _read_plain = TypeAdapter(_Plain).validator.validate_json
 
 
 def _plain(payload: bytes) -> Envelope | None:
-    """Reads a message in one go; ``None`` if anything about it is unusual: the long way finds the words for that.
-
-    Of what the long way would have to look for, a control character can hide only where these are.
-    """
-    if not payload.isascii() or any(word in payload for word in _UNUSUAL):
+    """Reads a message in one go; ``None`` if anything about it is unusual: the long way finds the words for that."""
+    if not payload.isascii() or len(payload.translate(None, _HIDING)) < len(payload):
+        return None
+    if b"NaN" in payload or b"Infinity" in payload or b"data_base64" in payload:
         return None
     try:
         attributes = _read_plain(payload)

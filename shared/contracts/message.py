@@ -58,8 +58,9 @@ class Message(BaseModel):
     What it is called on the wire stands in ``wire``, so that a field may be called ``name`` or ``type``.
     """
 
+    # Each is built when it is first used: a process hears and says a few of some three hundred, and starts sooner.
     # A number such as 1e999 is infinite in memory, and no JSON any more when it is written.
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid", allow_inf_nan=False)
 
     of_kind: ClassVar[Kind]
     wire: ClassVar[Wire]

@@ -285,6 +285,14 @@ class MembershipView(BaseModel, frozen=True):
     state: MembershipState
 
 
+class DeclinedApplication(BaseModel, frozen=True):
+    """An application that an umbrella declined, and why."""
+
+    umbrella: Id
+    name: str
+    reason: str
+
+
 class NetworkView(BaseModel, frozen=True):
     """One network whole."""
 
@@ -299,6 +307,9 @@ class NetworkView(BaseModel, frozen=True):
     representatives: tuple[RepresentativeView, ...]
     members: tuple[MembershipView, ...] = Field(description="applied and admitted networks, if this is an umbrella")
     member_of: tuple[MembershipView, ...] = Field(description="umbrellas it has applied to or is a member of")
+    declined: tuple[DeclinedApplication, ...] = Field(
+        default=(), description="its applications that were declined last; only those who act for it see them"
+    )
     steering_group: SteeringGroupView | None
     home_confirmed: bool = Field(
         default=False, description="an operator confirmed that it speaks for its home organisation"
