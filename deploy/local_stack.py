@@ -15,6 +15,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
@@ -22,6 +23,7 @@ from typing import TextIO
 
 import structlog
 import uuid_utils
+from pydantic import ValidationError
 
 from shared import clock
 from shared.broker import SERVER_BINARY, BrokerError, Connection, connect, request
@@ -32,6 +34,7 @@ from shared.identity import OPERATOR, SERVICES, IdentityError, Keys, write_creds
 
 HOST = "127.0.0.1"
 FIRST_PORT = 4222
+HEALTH_PORT = "CONCORD_HEALTH_PORT"
 PORTS_TRIED = 100
 PORTS = range(1, 65_536)
 START_WITHIN = 60.0
@@ -77,6 +80,7 @@ class Program:
                 stdout=output,
                 stderr=output,
                 env={**os.environ, **self.environment},
+                umask=0o077,  # stores and streams hold what nobody else on this machine is to read
                 start_new_session=True,  # Ctrl-C reaches this process alone, which stops the others in order
                 preexec_fn=_dying_with(os.getpid()),  # noqa: PLW1509  it makes two system calls and takes no lock
             )
@@ -212,7 +216,7 @@ class LocalStack:
         written = self.directory / "stack.json.new"
         written.write_text(json.dumps({"url": self.url, "port": port}) + "\n")
         written.replace(self.directory / "stack.json")  # so that nobody ever reads half of it
-        (self.directory / "logs").mkdir(exist_ok=True)
+        (self.directory / "logs").mkdir(exist_ok=True, mode=0o700)
 
         nats = self._keep("nats", [str(SERVER_BINARY), "--config", str(conf), "--addr", HOST, "--port", str(port)])
         await self._listening(nats, port)
@@ -221,10 +225,16 @@ class LocalStack:
             self._keep(
                 name,
                 command,
+                **self._health_port(name),
                 CONCORD_NATS=self.url,
                 CONCORD_CREDENTIALS=str(self._creds(name)),
                 CONCORD_STORE=f"sqlite:///{self.directory / name}.sqlite",
             )
+
+    def _health_port(self, name: str) -> dict[str, str]:
+        """Of what is set for one process, the port each of them takes: that one, and those after it."""
+        first = os.environ.get(HEALTH_PORT, "")
+        return {HEALTH_PORT: str(int(first) + list(self._commands).index(name))} if first.isdigit() else {}
 
     def _creds(self, principal: str) -> Path:
         return self.directory / "creds" / f"{principal}.creds"
@@ -276,7 +286,12 @@ class LocalStack:
         loop = asyncio.get_running_loop()
         while True:
             started_at = loop.time()
-            code = await program.ended()
+            saying = asyncio.create_task(self._say_when_well(program)) if program.deaths else None
+            try:
+                code = await program.ended()
+            finally:
+                if saying:
+                    saying.cancel()
             program.deaths = 1 if loop.time() - started_at > STEADY_AFTER else program.deaths + 1
             pause = RESTART_PAUSES[min(program.deaths, len(RESTART_PAUSES)) - 1]
             log.warning("a program died, starting it again", program=program.name, code=code, after_seconds=pause)
@@ -286,6 +301,17 @@ class LocalStack:
                 program.start_again()
             except OSError as error:  # out of memory or processes: it counts as one more death
                 log.error("a program cannot be started", program=program.name, reason=str(error))
+
+    async def _say_when_well(self, program: Program) -> None:
+        began = time.monotonic()
+        while await self._why_not_well(program.name) is not None:  # noqa: ASYNC110  it says so only when asked
+            await asyncio.sleep(ASK_EVERY)
+        log.info("a program is well again", program=program.name, after_seconds=round(time.monotonic() - began, 1))
+
+    async def _why_not_well(self, name: str) -> str | None:
+        if name in SERVICES:
+            return await self._why_not_ready(name)
+        return None if self._nc is not None and self._nc.is_connected else "there is no connection to it"
 
     async def _end(self, program: Program) -> None:
         if program.keeper is not None:
@@ -324,10 +350,10 @@ class LocalStack:
             )
         except BrokerError as error:
             return str(error).rstrip(".")
-        reply = Reply.model_validate_json(answer.data)
-        if reply.outcome != "answered":
-            return f"it answers {answer.data.decode()}"
-        health = ServiceHealth.model_validate(reply.answer)
+        try:
+            health = ServiceHealth.model_validate(Reply.model_validate_json(answer.data).answer)
+        except ValidationError:
+            return f"it answers {answer.data.decode(errors='replace')}"
         return None if health.ready else "; ".join(health.reasons) or "it does not say why"
 
 

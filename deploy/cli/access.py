@@ -8,7 +8,7 @@ import typer
 from deploy.cli import options
 from deploy.cli.options import AsJson, Data, RoleName
 from deploy.cli.output import Complaint, complaining, finish, say
-from deploy.cli.stack import not_running
+from deploy.cli.stack import not_reached
 from shared.contracts.platform import Reply
 from shared.identity import IdentityError, Keys, write_creds
 from shared.refusal import Refusal
@@ -37,7 +37,7 @@ def issue(
     Issued again, the earlier credentials go on being valid. A principal has one role.
     """
     if not (data / "keys").is_dir():
-        raise not_running(data)
+        raise not_reached(data)
     own = data / "creds" / f"{name}.creds"
     file = out or own
     try:

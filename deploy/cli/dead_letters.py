@@ -75,7 +75,8 @@ def replay_letter(
 ) -> None:
     """Handle a dead letter once more; what waited behind it follows in order."""
     command = validated(ReplayDeadLetter, {"letter": letter}, as_json=as_json)
-    raise finish(_to_its_keeper(data, principal, command, service, timeout), as_json=as_json)
+    reply = _to_its_keeper(data, principal, command, service, timeout)
+    raise finish(reply, as_json=as_json, done="Replayed: it has been handled now, and the dead letter is gone.")
 
 
 @group.command("discard")
@@ -91,7 +92,8 @@ def discard_letter(
 ) -> None:
     """Give a dead letter up for good; what waited behind it goes on without it."""
     command = validated(DiscardDeadLetter, {"letter": letter, "reason": reason}, as_json=as_json)
-    raise finish(_to_its_keeper(data, principal, command, service, timeout), as_json=as_json)
+    reply = _to_its_keeper(data, principal, command, service, timeout)
+    raise finish(reply, as_json=as_json, done="Given up: the dead letter is gone, and what waited behind it goes on.")
 
 
 def _to_its_keeper(

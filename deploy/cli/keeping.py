@@ -103,6 +103,8 @@ def restore(
             Reply(outcome="answered", answer={**answer, "restored": True, "sent_again": missing}), as_json=True
         )
     say(f"{data} holds {_in_words(manifest)} again. Start the services: they go on from there.")
+    if (address := _address(data)) is not None:
+        say(f"It listens at {address}; programs that know another address must be told.")
 
 
 async def _restore(
@@ -113,7 +115,7 @@ async def _restore(
     from deploy.local_stack import LocalStack  # noqa: PLC0415
 
     described = data / "stack.json"
-    if described.exists() and "port" not in json.loads(described.read_text(encoding="utf-8")):
+    if described.exists() and _address(data) is None:
         return await backups.restore(_place(data, stack_in(data).urls, stores), directory, manifest, told)
     stack = LocalStack(data, {})
     await stack.start()
@@ -121,6 +123,12 @@ async def _restore(
         return await backups.restore(_place(data, (stack.url,), stores), directory, manifest, told)
     finally:
         await stack.stop()
+
+
+def _address(data: Path) -> str | None:
+    """Where a local stack will listen; of one in containers Compose says it."""
+    described = json.loads((data / "stack.json").read_text(encoding="utf-8"))
+    return str(described["url"]) if "port" in described else None
 
 
 def _place(data: Path, urls: tuple[str, ...], stores: str) -> "Place":

@@ -80,17 +80,16 @@ class CommandLine(TyperGroup):
             sys.exit(wrong.exit_code)
 
 
-def finish(reply: Reply, *, as_json: bool) -> typer.Exit:
-    """Shows a reply, and answers with the exit to raise."""
+def finish(reply: Reply, *, as_json: bool, done: str = "") -> typer.Exit:
+    """Shows a reply, and answers with the exit to raise. ``done`` is what to say instead of its events."""
     if as_json:
         show_json(reply.model_dump(mode="json"))
     elif reply.refusal is not None:
         _show_refusal(reply.refusal)
     elif reply.failure is not None:
-        kept = f" It is kept as the dead letter {reply.failure.dead_letter}." if reply.failure.dead_letter else ""
-        complain(f"{reply.failure.sentence}{kept}")
+        complain(reply.failure.sentence)
     elif reply.done is not None:
-        say(_done_in_words(reply.done))
+        say(done or _done_in_words(reply.done))
     else:
         show(reply.answer)
     return typer.Exit(EXIT_CODES[reply.outcome])
@@ -174,7 +173,7 @@ def _show_fields(fields: dict[str, Any], console: Console) -> None:
         if name not in parts:
             grid.add_row(Text(_heading(name), style="dim"), Text(cell(part), overflow="fold"))
     if grid.row_count:
-        console.print(grid)
+        _put(grid, console)
     for name, part in parts.items():
         show(part, console, _heading(name))
 
@@ -191,11 +190,21 @@ def _show_rows(rows: list[dict[str, Any]], console: Console) -> None:
         table.add_row(*map(Text, line))
     needed = Measurement.get(console, console.options.update(width=WIDTH_IN_A_PIPE), table).maximum
     if needed <= console.width or len(names) <= COLUMNS_TO_FOLD:
-        console.print(table)
+        _put(table, console)
         return
     for row in rows:
         _show_fields({name: part for name, part in row.items() if name in names}, console)
         console.print()
+
+
+def _put(table: Table, console: Console) -> None:
+    """Prints a table; in a pipe without the blanks that fill its lines up to the longest."""
+    if console.is_terminal:
+        console.print(table)
+        return
+    with console.capture() as written:
+        console.print(table)
+    console.file.write("".join(f"{line.rstrip()}\n" for line in written.get().splitlines()))
 
 
 def _is_deep(value: Any) -> bool:

@@ -1,7 +1,9 @@
 """The local stack that a command means: where it is, and whose credentials to use there."""
 
+import fcntl
 import json
 import socket
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -35,11 +37,11 @@ def stack_in(directory: Path) -> Stack:
         described = json.loads((directory / "stack.json").read_text(encoding="utf-8"))
         stack = Stack(directory, tuple(str(described["url"]).split(",")))
     except FileNotFoundError:
-        raise not_running(directory) from None
+        raise not_reached(directory) from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise Complaint(f"{directory / 'stack.json'} cannot be read: {error}.") from None
     if not any(map(_listens, stack.urls)):
-        raise not_running(directory)
+        raise not_reached(directory, stack.urls)
     return stack
 
 
@@ -48,9 +50,31 @@ def _listens(url: str) -> bool:
     address = urlsplit(url)
     with socket.socket() as probe:
         probe.settimeout(1)
-        return probe.connect_ex((address.hostname or "", address.port or 4222)) == 0
+        try:
+            return probe.connect_ex((address.hostname or "", address.port or 4222)) == 0
+        except OSError:  # in a container network, the name of a server that was stopped is not known
+            return False
 
 
-def not_running(directory: Path) -> Complaint:
-    """What to say where no stack answers."""
+def not_reached(directory: Path, urls: Sequence[str] = ()) -> Complaint:
+    """What to say where no stack answers; ``urls`` are where it should."""
+    if urls and not (directory / "lock").exists():  # no local stack's directory: `concord up` is no use there
+        return Complaint(f"NATS does not answer at {', '.join(urls)}: is it running?")
+    if holder := _holder(directory):
+        return Complaint(
+            f"A stack runs here ({directory}, process {holder}), but its NATS server does not answer; "
+            f"{directory / 'logs' / 'nats.log'} may say why."
+        )
     return Complaint(f"No stack is running here ({directory}): start one with `concord up --data {directory}`.")
+
+
+def _holder(directory: Path) -> str:
+    """The process that runs the local stack of a directory, or nothing."""
+    try:
+        with (directory / "lock").open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return (directory / "lock").read_text().strip()
+    except OSError:
+        pass  # no stack was ever started there
+    return ""

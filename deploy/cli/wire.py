@@ -13,7 +13,7 @@ from nats.aio.msg import Msg
 from pydantic import ValidationError
 
 from deploy.cli.output import Complaint, NotAllowed, log_from
-from deploy.cli.stack import not_running, stack_in
+from deploy.cli.stack import not_reached, stack_in
 from shared import clock
 from shared.broker import BrokerError, Connection, NobodyAnswers, NotPermitted, TimedOut, Unreachable, connect, request
 from shared.contracts import cloudevent
@@ -43,7 +43,7 @@ def on_stack(data: Path, principal: str, do: Callable[[Connection], Awaitable[Re
     try:
         return asyncio.run(run())
     except Unreachable:
-        raise not_running(data) from None
+        raise not_reached(data, stack.urls) from None
     except NotPermitted as error:
         raise NotAllowed(str(error)) from None
     except BrokerError as error:
