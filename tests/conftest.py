@@ -1,6 +1,6 @@
 """Fixtures every suite shares."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -9,7 +9,7 @@ from hypothesis import settings
 from sqlalchemy import Engine
 
 from shared.database import open_store
-from shared.testing.stores import BACKENDS, Backend, new_store
+from shared.testing.stores import BACKENDS, Backend, new_store, upgraded_store
 
 settings.register_profile("untimed", deadline=None)  # a busy machine is no counterexample
 settings.load_profile("untimed")
@@ -51,3 +51,20 @@ def engine(store_url: str) -> Iterator[Engine]:
     opened = open_store(store_url)
     yield opened
     opened.dispose()
+
+
+StoreOf = Callable[[str], Engine]
+
+
+@pytest.fixture
+def store_of(backend: Backend, tmp_path: Path) -> Iterator[StoreOf]:
+    """Opens a new store of a service, at its newest level."""
+    opened: list[Engine] = []
+
+    def open_one(service: str) -> Engine:
+        opened.append(open_store(upgraded_store(backend, tmp_path, service)))
+        return opened[-1]
+
+    yield open_one
+    for engine in opened:
+        engine.dispose()

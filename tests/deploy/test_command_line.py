@@ -1,5 +1,6 @@
 """The command line ``concord``: its help, what it refuses by itself, and what it says to people and to programs."""
 
+import fcntl
 import json
 import os
 import pty
@@ -240,10 +241,30 @@ def test_where_no_stack_is_running_it_says_how_to_start_one(arguments: tuple[str
 
 def test_a_stack_that_has_ended_is_not_running_either(tmp_path: Path) -> None:
     (tmp_path / "stack.json").write_text(json.dumps({"url": "nats://127.0.0.1:1"}))
+    (tmp_path / "lock").touch()
     Keys.create(tmp_path / "keys")
     assert sent("access", "issue", "--role", "operator", "operator", data=tmp_path).exit_code == 0
     said = sent("status", data=tmp_path)
     assert (said.exit_code, said.stderr.strip()) == (1, nowhere(tmp_path))
+
+
+def test_where_the_platform_runs_elsewhere_it_says_where_nats_was_looked_for(tmp_path: Path) -> None:
+    """As an operator's directory with Docker Compose: the name is not even known while NATS is stopped."""
+    (tmp_path / "stack.json").write_text(json.dumps({"url": "nats://nats.invalid:4222"}))
+    said = sent("status", data=tmp_path)
+    assert (said.exit_code, said.stdout) == (1, "")
+    assert said.stderr.strip() == "NATS does not answer at nats://nats.invalid:4222: is it running?"
+
+
+def test_a_stack_whose_nats_does_not_answer_is_not_said_to_be_gone(tmp_path: Path) -> None:
+    (tmp_path / "stack.json").write_text(json.dumps({"url": "nats://127.0.0.1:1"}))
+    with (tmp_path / "lock").open("a+") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        lock.write("4711")
+        lock.flush()
+        said = sent("status", data=tmp_path)
+    assert said.exit_code == 1
+    assert said.stderr.startswith(f"A stack runs here ({tmp_path}, process 4711), but its NATS server does not answer")
 
 
 def test_the_data_directory_comes_from_the_environment_when_it_is_not_given(

@@ -53,12 +53,19 @@ def why_not() -> str:
 
 WHY_NOT = why_not()
 
-pytestmark = [
-    pytest.mark.skipif(bool(WHY_NOT), reason=f"docker-compose.yml WAS NOT TRIED: {WHY_NOT}"),
-    pytest.mark.timeout(900),
-    # While NATS is away, Docker's proxy takes a connection and drops it; the client leaves its end to be collected.
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+
+def on_an_engine(file: str) -> list[pytest.MarkDecorator]:
+    """The marks of what tries a compose file: ``make test ARGS="tests/deploy -m engine"`` runs these alone."""
+    return [
+        pytest.mark.engine,
+        pytest.mark.skipif(bool(WHY_NOT), reason=f"{file} WAS NOT TRIED: {WHY_NOT}"),
+        pytest.mark.timeout(900),
+        # While NATS is away, Docker's proxy takes a connection and drops it; the client leaves its end to be collected.
+        pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    ]
+
+
+pytestmark = on_an_engine("docker-compose.yml")
 
 
 class Compose:

@@ -13,15 +13,11 @@ import pytest
 from deploy.people import People
 from shared.identity import OPERATOR
 from shared.streams import api, platform_streams
-from tests.deploy.test_compose import WHY_NOT, Compose, all_ready, missing, register
+from tests.deploy.test_compose import Compose, all_ready, missing, on_an_engine, register
 
 SERVERS = ("nats", "nats-2", "nats-3")
 
-pytestmark = [
-    pytest.mark.skipif(bool(WHY_NOT), reason=f"deploy/compose/cluster.yml WAS NOT TRIED: {WHY_NOT}"),
-    pytest.mark.timeout(900),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = on_an_engine("deploy/compose/cluster.yml")
 
 
 def free_ports(count: int) -> list[int]:

@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import sys
+import urllib.request
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -63,10 +64,29 @@ async def test_all_four_services_get_ready_and_stop(tmp_path: Path) -> None:
         running = pids(stack)
         assert set(running) == {"nats", *SERVICES}
         for service in SERVICES:
-            assert (tmp_path / f"{service}.sqlite").exists()
+            assert (tmp_path / f"{service}.sqlite").stat().st_mode & 0o077 == 0, "others can read it"
+            assert (tmp_path / "logs").stat().st_mode & 0o077 == 0
     finally:
         await stack.stop()
     assert not any(runs(pid) for pid in running.values())
+
+
+async def test_what_is_set_for_one_process_gives_each_service_a_health_port_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = free_port()
+    monkeypatch.setenv("CONCORD_HEALTH_PORT", str(first))
+    stack = LocalStack(tmp_path, first_port=free_port())
+    await stack.start()
+    try:
+        await stack.ready(60)
+        for number, service in enumerate(SERVICES):
+            asked = f"http://127.0.0.1:{first + number}/metrics"
+            with await asyncio.to_thread(urllib.request.urlopen, asked) as answer:
+                assert b"concord_ready" in answer.read()
+            assert stack.programs[service].deaths == 0
+    finally:
+        await stack.stop()
 
 
 def keys_and_credentials(directory: Path) -> dict[str, bytes]:
@@ -113,15 +133,41 @@ async def test_a_second_stack_in_the_same_directory_is_refused_with_what_to_do(
 
 
 @pytest.mark.parametrize("victim", ["notifications", "nats"])
-async def test_a_program_that_dies_is_started_again(stack: LocalStack, victim: str) -> None:
+async def test_a_program_that_dies_is_started_again_and_said_to_be_well_once_it_is(
+    stack: LocalStack, victim: str
+) -> None:
     await stack.ready()
     died = pids(stack)[victim]
     with capture_logs() as logs:
         os.kill(died, signal.SIGKILL)
-        await until(lambda: pids(stack)[victim] != died)
-    [line] = [line for line in logs if line["event"] == "a program died, starting it again"]
-    assert (line["program"], line["code"]) == (victim, -signal.SIGKILL)
+        await until(lambda: any("well again" in line["event"] for line in logs))
+    assert pids(stack)[victim] != died
+    died_and_well = [line for line in logs if line["event"].startswith("a program")]
+    assert [(line["event"], line["program"]) for line in died_and_well] == [
+        ("a program died, starting it again", victim),
+        ("a program is well again", victim),
+    ]
+    assert died_and_well[0]["code"] == -signal.SIGKILL
     await stack.ready()
+
+
+async def test_a_service_whose_health_port_is_taken_says_so_in_a_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as other:
+        other.bind(("", 0))
+        other.listen()
+        monkeypatch.setenv("CONCORD_HEALTH_PORT", str(other.getsockname()[1]))
+        stack = LocalStack(tmp_path, ONE_SERVICE, first_port=free_port())
+        await stack.start()
+        try:
+            await until(lambda: stack.programs["notifications"].deaths > 0)
+        finally:
+            await stack.stop()
+    log = (tmp_path / "logs" / "notifications.log").read_text()
+    assert "CONCORD_HEALTH_PORT cannot be listened on" in log
+    assert "address already in use" in log
+    assert "Traceback" not in log
 
 
 async def test_a_stop_leaves_no_process_and_services_leave_before_nats(stack: LocalStack, tmp_path: Path) -> None:

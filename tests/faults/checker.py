@@ -456,8 +456,9 @@ def everybody_is_told_each_thing_once(facts: Facts) -> Iterator[str]:
         if premise is None or (premise.wire.type, sent.aggregate) in past:
             to_tell.add(sent.id)
     told = {cause for who, _, cause in delivered if who == WITNESS}
-    yield from (f"{WITNESS} was not told of {sent}" for sent in facts.sent if sent.id in to_tell - told)
-    yield from (f"{WITNESS} was told of {cause}, which is nothing to tell of" for cause in told - to_tell)
+    untold, overtold = to_tell - told, told - to_tell
+    yield from (f"{WITNESS} was not told of {sent}" for sent in facts.sent if sent.id in untold)
+    yield from (f"{WITNESS} was told of {cause}, which is nothing to tell of" for cause in overtold)
 
 
 def dead_letters_are_those_that_were_planted(facts: Facts) -> Iterator[str]:

@@ -105,7 +105,7 @@ def _alone(*disturbances: Callable[[UnderLoad, NatsCluster], Awaitable[str]]) ->
     return run
 
 
-SHORT = _alone(partial(lose_one_after_the_other, times=2), lose_two_at_once)
+SHORT = _alone(partial(lose_one_after_the_other, times=1), lose_two_at_once)
 
 DISTURBANCES: tuple[Disturbance, ...] = (
     Disturbance(

@@ -1,8 +1,8 @@
 """A long run of the fault harness: ``python -m tests.faults.run --kills 100 --seed 7``, or ``make faults KILLS=100``.
 
 First the kills, then every disturbance there is, one after another; ``--kills 0`` leaves out the kills, ``--only NAME``
-runs one disturbance. Exit code 1 if anything was lost, doubled, made up or not reached; whatever failed says how to run
-it again.
+runs one disturbance, and ``--only kills`` the kills alone. Exit code 1 if anything was lost, doubled, made up or not
+reached; whatever failed says how to run it again.
 """
 
 import asyncio
@@ -36,6 +36,9 @@ DEFAULT_KILLS = 2000
 ALIVE_AT_ONCE = 2
 """Rounds: one kills while the other waits for redelivery."""
 
+KILLS = "kills"
+"""What ``--only`` calls them."""
+
 DISTURBANCES: tuple[Disturbance, ...] = (
     *outages.DISTURBANCES,
     *clusters.DISTURBANCES,
@@ -51,7 +54,7 @@ def main(
     kills: Annotated[int | None, typer.Option(help=f"how many; {DEFAULT_KILLS} if none is given")] = None,
     seed: Annotated[int | None, typer.Option(help="what everything is drawn from; a new one, if none is given")] = None,
     round: Annotated[int | None, typer.Option(help="only this round of the kills")] = None,
-    only: Annotated[str | None, typer.Option(help="only this disturbance, and no kills")] = None,
+    only: Annotated[str | None, typer.Option(help=f"only this disturbance, or only the {KILLS}")] = None,
     store: Annotated[str | None, typer.Option(help=f"disturbances only on one of: {', '.join(BACKENDS)}")] = None,
 ) -> None:
     """Kills services at every fault point under load, and disturbs them in every other way there is.
@@ -61,7 +64,7 @@ def main(
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     disturbances = _chosen(only, store, round)
     seed = secrets.randbelow(1_000_000) if seed is None else seed
-    kills = 0 if only else DEFAULT_KILLS if kills is None else kills
+    kills = 0 if only not in (None, KILLS) else DEFAULT_KILLS if kills is None else kills
     rounds = _rounds(seed, kills) if round is None else [_round(seed, round, kills)]
     console.print(
         f"Seed {seed}: {sum(len(each.faults) for each in rounds)} kills in {len(rounds)} rounds, "
@@ -81,7 +84,7 @@ def main(
 
 
 def _chosen(only: str | None, store: str | None, round: int | None) -> list[tuple[Disturbance, Backend]]:
-    if only is not None and only not in (names := [each.name for each in DISTURBANCES]):
+    if only is not None and only not in (names := [KILLS, *(each.name for each in DISTURBANCES)]):
         raise typer.BadParameter(f"There is no disturbance {only}; there are {', '.join(names)}.")
     if store is not None and store not in BACKENDS:
         raise typer.BadParameter(f"There is no store {store}; there are {', '.join(BACKENDS)}.")

@@ -54,9 +54,9 @@ class Circle:
         await self.people.tell(steward, appointed)
         return network
 
-    async def show(self, network: str) -> membership.NetworkView:
-        """A network whole."""
-        return await self.people.ask("secretariat", membership.ShowNetwork(network=network))
+    async def show(self, network: str, to: str = "secretariat") -> membership.NetworkView:
+        """A network whole, as somebody sees it."""
+        return await self.people.ask(to, membership.ShowNetwork(network=network))
 
     async def proposed(self, title: str, within: timedelta = timedelta(days=14)) -> str:
         """A proposal that the secretariat has opened."""
@@ -202,12 +202,19 @@ async def test_an_umbrella_takes_eligible_types_only_and_who_is_declined_is_told
     declined = {"umbrella": councils, "network": networks["leeds"], "reason": "We take new members in spring."}
     await people.tell("secretariat", membership.DeclineMemberNetwork.model_validate(declined))
     notice = await circle.told("leeds", membership.MemberNetworkDeclined.wire.type)
-    assert notice.sentence == "The application of leeds network to Councils together was declined; it may apply again."
+    assert notice.sentence == (
+        "The application of leeds network to Councils together was declined; it may apply again. "
+        "show-network tells those who act for leeds network why."
+    )
+    [told] = (await circle.show(networks["leeds"], "leeds")).declined
+    assert (told.umbrella, told.name, told.reason) == (councils, "Councils together", declined["reason"])
+    assert (await circle.show(networks["leeds"], "hull")).declined == (), "it concerns nobody else"
     assert notice.about is not None
     *_, kept = await circle.story(notice.about)
     assert (kept.principal, kept.data["reason"]) == ("secretariat", "We take new members in spring.")
     assert (await circle.show(councils)).members == ()
     await people.tell("leeds", apply("leeds"))
+    assert (await circle.show(networks["leeds"], "leeds")).declined == ()
     assert [(each.name, each.state) for each in (await circle.show(councils)).members] == [("leeds network", "applied")]
 
 

@@ -178,7 +178,36 @@ async def test_a_service_told_to_stop_under_load_leaves_with_nothing_in_hand(
     assert sorted(keys) == sorted(load.keys)  # each of them once
     said = [json.loads(line)["message"] for line in stack.programs[victim].log.read_text().splitlines()]
     assert "stopped" in said
-    assert "stopped with work in hand; it is delivered again" not in said
+    assert "stopped with work in hand; it is delivered or sent again" not in said
+
+
+async def test_a_service_that_cannot_finish_leaves_all_the_same_and_loses_nothing(
+    stack: LocalStack, people: People
+) -> None:
+    process, id_ = stack.programs["membership"].process, new_id()
+    command = RegisterOrganisation(key="locked-out", name="Locked out", type="charity")
+    with closing(sqlite3.connect(stack.directory / "membership.sqlite", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        asked = asyncio.create_task(people.send("operator", command, id=id_))
+
+        async def in_trouble() -> bool:
+            health = await people.ask("operator", Health(), "membership")
+            return any("the store is in trouble" in reason for reason in health.reasons)
+
+        await people.until("the command is in hand", in_trouble)
+        told_at = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        while process.poll() is None:  # noqa: ASYNC110  as the stack itself waits
+            await asyncio.sleep(0.01)
+        assert time.monotonic() - told_at < LEAVES_WITHIN
+        assert process.returncode == 0
+        with pytest.raises(BrokerError):
+            await asked
+    said = stack.programs["membership"].log.read_text()
+    assert "stopped with work in hand; it is delivered or sent again" in said
+    await stack.ready(PATIENCE)
+    reply = await people.send("operator", command, id=id_)
+    assert reply.outcome == "done", reply
 
 
 async def test_services_outlive_nats_and_carry_on_by_themselves(stack: LocalStack, people: People) -> None:

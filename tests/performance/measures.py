@@ -214,16 +214,24 @@ class Mark:
 
 
 async def sustained(
-    directory: Path, say: Callable[[Mark], None], backend: Backend, seconds: float, every: float = MARK_EVERY
+    directory: Path,
+    say: Callable[[Mark], None],
+    backend: Backend,
+    seconds: float,
+    every: float = MARK_EVERY,
+    ahead: int = AHEAD,
 ) -> None:
-    """As many messages as go through in ``seconds``; then what is still under way is waited for and checked."""
+    """As many messages as go through in ``seconds``; then what is still under way is waited for and checked.
+
+    The publisher is ``ahead`` of the last effect by so many messages.
+    """
     async with Stage(directory, backend) as stage:
         flow, sent = ours(), WARM_UP
         publisher = await _warmed_up(flow, stage, sent, most=0)
 
         def feed(seen: int) -> None:
             nonlocal sent
-            sent = seen + AHEAD
+            sent = seen + ahead
             publisher.tell(sent)
 
         await _course(flow, stage, feed, lambda elapsed, _: elapsed >= seconds, say, every)

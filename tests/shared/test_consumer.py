@@ -2,14 +2,14 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
 from nats.aio.msg import Msg
 
 from shared.broker import Connection
-from shared.consumer import Consumer, acknowledge
+from shared.consumer import LAST_WORDS, Consumer, acknowledge
 from shared.contracts.membership import NetworkRegistered
 from shared.contracts.message import subject_of
 from shared.streams import api, durables, platform_streams, reconcile
@@ -47,11 +47,11 @@ class Follower:
         self.heard.append(json.loads(message.data))
         self.acks.append(message.reply)
 
-    def start(self, room: Callable[[], Awaitable[None]] | None = None) -> asyncio.Task[None]:
-        async def always() -> None:
+    def start(self, last_words: float = LAST_WORDS) -> asyncio.Task[None]:
+        async def room() -> None:
             return
 
-        consumer = Consumer(self.nc, STREAM, SERVICE, self.deliver, room or always, self.restore)
+        consumer = Consumer(self.nc, STREAM, SERVICE, self.deliver, room, self.restore, last_words=last_words)
         return asyncio.create_task(consumer.run())
 
 
@@ -82,8 +82,8 @@ async def test_a_consumer_that_stops_under_load_hands_on_everything_it_was_sent(
     follower: Follower, owner: Connection
 ) -> None:
     await publish(owner, range(5_000))
-    task = follower.start()
-    await until(lambda: bool(follower.heard), 20)
+    task = follower.start(last_words=60)  # a slow disk may take that long to store what stands before them
+    await until(lambda: bool(follower.heard), 60)
     await stop(task)
     await acknowledge(follower.nc, follower.acks)
     await follower.nc.flush()

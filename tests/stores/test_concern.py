@@ -30,9 +30,9 @@ from shared.contracts.platform import DiscardDeadLetter, ReplayDeadLetter
 from shared.database import reading, writing
 from shared.dead_letters import DEAD_LETTERS
 from shared.inbox import INBOX
-from shared.migration import upgrade
 from shared.surface import Arrival, Received
 from shared.timers import TIMERS
+from tests.conftest import StoreOf
 from tests.stores.test_membership import Service, new_id, until
 
 MEMBERS = ("leeds", "york", "hull", "ripon", "selby")
@@ -42,9 +42,8 @@ HR = "HR of the Cabinet Office"
 
 
 @pytest.fixture
-def service(engine: Engine) -> Service:
-    upgrade(engine, "membership")
-    return Service(engine)
+def service(store_of: StoreOf) -> Service:
+    return Service(store_of("membership"))
 
 
 def a_concern(umbrella: str, **more: Any) -> RaiseConcern:

@@ -37,8 +37,8 @@ from shared.contracts.membership import (
 )
 from shared.contracts.message import Command, Query
 from shared.database import reading, writing
-from shared.migration import upgrade
 from shared.unit_of_work import Reader
+from tests.conftest import StoreOf
 from tests.stores.test_membership import Service, new_id, take, until
 
 WORDS = "We would need two more weeks."
@@ -93,9 +93,8 @@ class Deciding(Service):
 
 
 @pytest.fixture
-def service(engine: Engine) -> Deciding:
-    upgrade(engine, "membership")
-    return Deciding(engine)
+def service(store_of: StoreOf) -> Deciding:
+    return Deciding(store_of("membership"))
 
 
 # ---- one voice, whoever speaks and whenever ------------------------------------------------------------------------

@@ -38,13 +38,13 @@ from shared.contracts.events import (
 from shared.contracts.membership import Office, Region, nation_of
 from shared.contracts.message import Command, Event, Message, Query, subject_of
 from shared.database import reading, writing
-from shared.migration import upgrade
 from shared.outbox import OUTBOX
 from shared.refusal import Refusal
 from shared.surface import Arrival, Received
 from shared.tasks import TASKS, TaskOutcome
 from shared.transaction import Transaction
 from shared.unit_of_work import Reader
+from tests.conftest import StoreOf
 
 TOWNS: dict[str, tuple[Region, float, float]] = {
     "London": ("London", 51.5085, -0.1257),
@@ -200,7 +200,9 @@ class Service:
     def held(self, plan: str, number: int = 1) -> str:
         """Books a meeting and has its time come."""
         meeting = self.do(BookMeeting(plan=plan, number=number))
-        began = clock.now() - timedelta(hours=1)
+        now = clock.now()
+        midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+        began = max(now - timedelta(hours=1), midnight)  # yesterday nobody was a member yet
         with writing(self.engine) as connection:
             connection.execute(
                 update(tables.meetings)
@@ -211,9 +213,8 @@ class Service:
 
 
 @pytest.fixture
-def service(engine: Engine) -> Service:
-    upgrade(engine, "events")
-    return Service(engine)
+def service(store_of: StoreOf) -> Service:
+    return Service(store_of("events"))
 
 
 # ---- plans ---------------------------------------------------------------------------------------------------------

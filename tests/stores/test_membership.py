@@ -57,12 +57,12 @@ from shared.contracts.membership import (
 )
 from shared.contracts.message import Command, Query, subject_of
 from shared.database import reading, writing
-from shared.migration import upgrade
 from shared.outbox import OUTBOX
 from shared.surface import Arrival, Received
 from shared.timers import TIMERS
 from shared.transaction import Transaction
 from shared.unit_of_work import Reader
+from tests.conftest import StoreOf
 
 
 def new_id() -> str:
@@ -157,9 +157,8 @@ class Service:
 
 
 @pytest.fixture
-def service(engine: Engine) -> Service:
-    upgrade(engine, "membership")
-    return Service(engine)
+def service(store_of: StoreOf) -> Service:
+    return Service(store_of("membership"))
 
 
 def an_import(*rows: dict[str, Any]) -> ImportOrganisations:

@@ -4,7 +4,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine
 
 from shared.contracts.membership import (
     AdmitMemberNetwork,
@@ -21,7 +20,7 @@ from shared.contracts.membership import (
     ShowOrganisation,
     SplitOrganisation,
 )
-from shared.migration import upgrade
+from tests.conftest import StoreOf
 from tests.stores.test_membership import Service
 
 
@@ -33,9 +32,8 @@ class Membership(Service):
 
 
 @pytest.fixture
-def service(engine: Engine) -> Membership:
-    upgrade(engine, "membership")
-    return Membership(engine)
+def service(store_of: StoreOf) -> Membership:
+    return Membership(store_of("membership"))
 
 
 def test_a_merger_carries_networks_over_and_their_memberships_stand(service: Membership) -> None:

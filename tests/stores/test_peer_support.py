@@ -33,9 +33,9 @@ from shared.contracts.membership import (
     WithdrawHelpRequest,
 )
 from shared.database import reading, writing
-from shared.migration import upgrade
 from shared.timers import TIMERS
 from shared.unit_of_work import Reader
+from tests.conftest import StoreOf
 from tests.stores.test_membership import Service, new_id
 
 ASKER = "asker-in-confidence"
@@ -104,9 +104,8 @@ class Peers(Service):
 
 
 @pytest.fixture
-def peers(engine: Engine) -> Peers:
-    upgrade(engine, "membership")
-    return Peers(engine)
+def peers(store_of: StoreOf) -> Peers:
+    return Peers(store_of("membership"))
 
 
 def rows_that_say(peers: Peers, words: Sequence[str]) -> set[str]:

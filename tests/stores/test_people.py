@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, select, update
+from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError
 
 from services.membership import tables
@@ -38,18 +38,17 @@ from shared.contracts.membership import (
 from shared.contracts.message import Command, subject_of
 from shared.contracts.platform import InboundRefused
 from shared.database import reading, writing
-from shared.migration import upgrade
 from shared.outbox import OUTBOX
 from shared.surface import Received
+from tests.conftest import StoreOf
 from tests.stores.test_membership import Service, new_id
 
 HR = "leeds-hr"
 
 
 @pytest.fixture
-def service(engine: Engine) -> Service:
-    upgrade(engine, "membership")
-    return Service(engine)
+def service(store_of: StoreOf) -> Service:
+    return Service(store_of("membership"))
 
 
 def shown(service: Service, network: str) -> NetworkView:

@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, insert, select
+from sqlalchemy import insert, select
 from sqlalchemy.exc import IntegrityError
 
 from services.membership import tables
@@ -33,8 +33,8 @@ from shared.contracts.membership import (
 )
 from shared.contracts.message import Query
 from shared.database import reading, writing
-from shared.migration import upgrade
 from shared.unit_of_work import Reader
+from tests.conftest import StoreOf
 from tests.stores.test_membership import new_id
 from tests.stores.test_peer_support import Peers
 
@@ -67,9 +67,8 @@ class Forming(Peers):
 
 
 @pytest.fixture
-def service(engine: Engine) -> Forming:
-    upgrade(engine, "membership")
-    return Forming(engine)
+def service(store_of: StoreOf) -> Forming:
+    return Forming(store_of("membership"))
 
 
 def test_a_forming_network_walks_its_path_and_is_established_at_the_end_of_it(service: Forming) -> None:
