@@ -288,7 +288,13 @@ class Connection(Client):
         await self._on_error(error)
 
     async def _on_error(self, error: Exception) -> None:
-        """Never raises: the client's own tasks call it and would die."""
+        """Never raises, since the client's own tasks call it and would die: but in a task that is to end, it ends it.
+
+        Until Python 3.12 ``wait_for`` forgets a cancellation that comes in the moment in which what it waits for is
+        done; the client would go on trying to reach a server for ever, and the program that closes it would not end.
+        """
+        if (task := asyncio.current_task()) is not None and task.cancelling():
+            raise asyncio.CancelledError
         text = str(error) or type(error).__name__
         if forbidden := _VIOLATION.search(text):
             # The server drops the message and tells nobody else: without this the sender sees a timeout.

@@ -127,9 +127,11 @@ class NatsServer:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await asyncio.gather(*(connection.close() for connection in self._connections))
-        if self.process is not None:
-            self.stop()
+        try:
+            await asyncio.gather(*(connection.close() for connection in self._connections))
+        finally:  # whoever uses it may be cancelled here
+            if self.process is not None:
+                self.stop()
 
     def _end(self, by: signal.Signals) -> None:
         if self.process is not None:

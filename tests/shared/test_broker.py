@@ -169,6 +169,31 @@ async def _true(value: bool) -> bool:
     return value
 
 
+async def test_a_connection_that_is_closed_in_the_moment_an_attempt_fails_makes_no_further_attempt(
+    server: NatsServer,
+) -> None:
+    """Cancelled then, ``wait_for`` of Python 3.11 raises the failure, and the client's loop takes it for one more."""
+    nc = await server.connect("operator")
+    server.stop()
+    attempt = await attempt_to_reach_a_server()
+    trying = nc._reconnection_task
+    assert trying is not None
+    attempt.add_done_callback(lambda _: trying.cancel())  # after the callback that lets wait_for go on
+    await asyncio.wait({trying}, timeout=5)
+    assert trying.done()
+    await nc.close()
+
+
+async def attempt_to_reach_a_server() -> "asyncio.Task[object]":
+    """The task in which the client opens a connection, while it does."""
+    async with asyncio.timeout(5):
+        while True:
+            for task in asyncio.all_tasks():
+                if getattr(task.get_coro(), "__name__", "") == "open_connection":
+                    return task
+            await asyncio.sleep(0)
+
+
 async def test_a_connection_that_the_server_ends_for_good_is_reported_as_lost(server: NatsServer) -> None:
     alice = await server.connect("member", "alice")
     assert alice._transport is not None
