@@ -10,7 +10,7 @@ KILLS ?= 2000
 
 CODE := services shared deploy tests
 
-.PHONY: help install run test faults mutations bench lint format contracts lock node promtool clean
+.PHONY: help install run test faults mutations bench lint format contracts lock node prometheus clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -79,11 +79,11 @@ build/node/.installed: tests/deploy/node/package.json tests/deploy/node/package-
 	@touch $@
 
 # The Debian package holds it; unpacked, not installed, so that no service starts.
-promtool: ## fetch promtool into build/, which tries the alert rules, where Debian's packages can be had
+prometheus: ## fetch Prometheus into build/, which tries the alert rules, where Debian's packages can be had
 	@command -v promtool >/dev/null || test -x build/promtool || { mkdir -p build/debian && cd build/debian \
-	  && echo "Fetching promtool into build" && apt-get -qq download prometheus && dpkg -x prometheus_*.deb . \
-	  && cp usr/bin/promtool .. ; } 2>/dev/null \
-	  || echo "promtool is not here and could not be fetched: unless its image is, the alert rules are not tried." >&2
+	  && echo "Fetching Prometheus into build" && apt-get -qq download prometheus && dpkg -x prometheus_*.deb . \
+	  && mv usr/bin/prometheus usr/bin/promtool .. ; } 2>/dev/null \
+	  || echo "Prometheus is not here and could not be fetched: unless its image is, the alert rules are not tried." >&2
 
 clean: ## remove what was built and cached; leaves .venv and the data of local stacks
 	rm -rf build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

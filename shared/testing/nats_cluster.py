@@ -28,7 +28,7 @@ class NatsCluster:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.keys = Keys.create(directory / "keys")
-        routes = [f"127.0.0.1:{port}" for port in _free_ports(len(NAMES))]
+        routes = [f"127.0.0.1:{port}" for port in free_ports(len(NAMES))]
         self.servers = {
             name: NatsServer(
                 directory / name, name=name, keys=self.keys, cluster=cluster_conf(routes, _PASSWORD, listen=route)
@@ -85,7 +85,7 @@ class NatsCluster:
         await asyncio.gather(*(server.__aexit__(kind, error, trace) for server in self.servers.values()))
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     """All taken at once, so that no two are the same."""
     with ExitStack() as taken:
         probes = [taken.enter_context(closing(socket.socket())) for _ in range(count)]

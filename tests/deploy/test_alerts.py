@@ -33,7 +33,7 @@ def _run(*command: str | Path) -> "subprocess.CompletedProcess[str]":
 
 @cache
 def how_to_run_promtool() -> tuple[str, ...] | None:
-    """promtool on PATH, or fetched by ``make promtool``, or in an image that is here; nothing is pulled."""
+    """promtool on PATH, or fetched by ``make prometheus``, or in an image that is here; nothing is pulled."""
     for place in (shutil.which("promtool"), ROOT / "build" / "promtool"):
         if place and os.access(place, os.X_OK):
             return (str(place),)
@@ -50,7 +50,7 @@ def how_to_run_promtool() -> tuple[str, ...] | None:
 def promtool() -> Promtool:
     how = how_to_run_promtool()
     if how is None:
-        pytest.skip("THE ALERT RULES WERE NOT TRIED: there is no promtool; `make promtool` fetches it on Debian")
+        pytest.skip("THE ALERT RULES WERE NOT TRIED: there is no promtool; `make prometheus` fetches it on Debian")
     return lambda *words: _run(*how, *words)
 
 

@@ -27,7 +27,7 @@ from rich.table import Table
 from shared.identity import SERVICES
 from shared.testing.fault_points import POINTS
 from shared.testing.stores import BACKENDS, Backend
-from tests.faults import clusters, deliveries, outages, replicas, stores
+from tests.faults import alerts, clusters, deliveries, outages, replicas, stores
 from tests.faults.disturbance import Disturbance, Told
 from tests.faults.rounds import Outcome, run
 from tests.faults.schedule import Round, who_meets
@@ -45,6 +45,7 @@ DISTURBANCES: tuple[Disturbance, ...] = (
     *deliveries.DISTURBANCES,
     *stores.DISTURBANCES,
     *replicas.DISTURBANCES,
+    *alerts.DISTURBANCES,
 )
 
 console = Console()

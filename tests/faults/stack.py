@@ -1,9 +1,10 @@
 """A platform to be killed: a real NATS server and the four services as processes, each on a store of its own."""
 
 import sys
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 
 from sqlalchemy import Engine, func, select, text
 
@@ -31,17 +32,22 @@ SOON = 15.0
 class Stack:
     """Starts, kills and restarts services; ``engines`` look into their stores from outside.
 
-    ``room`` is how many bytes NATS stores at most. ``settings`` has those of a service beyond what it needs to run.
-    ``nats`` is another than one server with that room.
+    ``room`` is how many bytes NATS stores at most. ``nats`` is another than one server with that room. ``settings`` has
+    those of a service beyond what it needs to run.
     """
 
     def __init__(
-        self, directory: Path, store: Backend, room: int = PLENTY, nats: NatsServer | NatsCluster | None = None
+        self,
+        directory: Path,
+        store: Backend,
+        room: int = PLENTY,
+        nats: NatsServer | NatsCluster | None = None,
+        settings: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
     ) -> None:
         self.directory = directory
         self.nats = nats or NatsServer(directory / "nats", room)
         self.programs: dict[str, Program] = {}
-        self.settings: dict[str, dict[str, str]] = {}
+        self._settings = settings
         self._stores = {name: new_store(store, directory) for name in SERVICES}
         self.engines: dict[str, Engine] = {name: open_store(url) for name, url in self._stores.items()}
 
@@ -83,7 +89,7 @@ class Stack:
         }
         if sys.dont_write_bytecode:  # a second for each of many starts, where nothing compiled lies beside the sources
             environment |= {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(BYTECODE)}
-        environment |= self.settings.get(service, {})
+        environment |= self._settings.get(service, {})
         command = (sys.executable, "-m", f"services.{service}.main")
         program = Program(name, command, self.directory / f"{name}.log", environment)
         self.programs[name] = program

@@ -5,7 +5,7 @@ import json
 import resource
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
@@ -108,11 +108,11 @@ def _said_as_often(platform: UnderLoad, service: str, counts: Counter[str]) -> I
 
 
 @asynccontextmanager
-async def locked(platform: UnderLoad) -> AsyncIterator[None]:
-    """Somebody else holds every lock there is."""
+async def locked(platform: UnderLoad, of: Sequence[str] = SERVICES) -> AsyncIterator[None]:
+    """Somebody else holds every lock there is in the stores ``of`` these."""
     with ExitStack() as locks:
-        for engine in platform.stack.engines.values():
-            await asyncio.to_thread(locks.enter_context, _locked(engine))
+        for service in of:
+            await asyncio.to_thread(locks.enter_context, _locked(platform.stack.engines[service]))
         yield
 
 
@@ -131,17 +131,18 @@ def _locked(engine: Engine) -> Iterator[None]:
 
 
 @asynccontextmanager
-async def disk_full(platform: UnderLoad) -> AsyncIterator[None]:
+async def disk_full(platform: UnderLoad, of: Sequence[str] = SERVICES) -> AsyncIterator[None]:
     """No file can grow: a limit set on running processes, which needs no disk of its own and nobody's permission."""
-    _limit_files(platform, FULL_AT)
+    pids = [platform.stack.programs[service].process.pid for service in of]
+    _limit_files(pids, FULL_AT)
     yield
-    _limit_files(platform, resource.RLIM_INFINITY)
+    _limit_files(pids, resource.RLIM_INFINITY)
 
 
-def _limit_files(platform: UnderLoad, size: int) -> None:
-    for program in platform.stack.programs.values():
-        _, hard = resource.prlimit(program.process.pid, resource.RLIMIT_FSIZE)
-        resource.prlimit(program.process.pid, resource.RLIMIT_FSIZE, (size, hard))
+def _limit_files(pids: Iterable[int], size: int) -> None:
+    for pid in pids:
+        _, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, hard))
 
 
 @asynccontextmanager

@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import uuid_utils
@@ -162,11 +163,16 @@ class UnderLoad:
 
 @asynccontextmanager
 async def under_load(
-    directory: Path, store: Backend, seed: int, room: int = PLENTY, nats: NatsCluster | None = None
+    directory: Path,
+    store: Backend,
+    seed: int,
+    room: int = PLENTY,
+    nats: NatsCluster | None = None,
+    settings: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
 ) -> AsyncIterator[UnderLoad]:
     """A platform whose load has just begun; whatever happens, nothing of it is left afterwards."""
     round_ = Round(seed, BACKENDS.index(store))
-    async with Stack(directory, store, room, nats) as stack:
+    async with Stack(directory, store, room, nats, settings) as stack:
         under = UnderLoad(stack, round_)
         await asyncio.wait_for(under.load.prepare(lambda: settled(stack)), READY_WITHIN)
         async with asyncio.TaskGroup() as group:  # a load that breaks off breaks off everything

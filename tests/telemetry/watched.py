@@ -120,9 +120,8 @@ class Platform(Stack):
 
     def __init__(self, directory: Path, endpoint: str = "", share: str = "0") -> None:
         directory.mkdir(exist_ok=True)
-        super().__init__(directory, "sqlite")
         self.ports = {name: free_port() for name in SERVICES}
-        self.settings = {
+        settings = {
             name: {
                 "CONCORD_HEALTH_PORT": str(port),
                 "CONCORD_TRACE_ENDPOINT": endpoint,
@@ -130,6 +129,7 @@ class Platform(Stack):
             }
             for name, port in self.ports.items()
         }
+        super().__init__(directory, "sqlite", settings=settings)
         self._people: dict[str, Connection] = {}
 
     async def ready(self) -> None:
