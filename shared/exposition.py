@@ -45,6 +45,7 @@ class Exposition:
             lambda: [Observation(round(steps.seconds(), 3))],
         )  # fmt: skip
         self._observe_figure("concord.tasks.waiting", "{task}", "tasks that are not finished", "tasks_waiting")
+        self._observe_figure("concord.tasks.oldest", "s", "age of the oldest task that is not finished", "oldest_task")
 
     def text(self, seen: Seen) -> bytes:
         """The metrics as text. Some milliseconds of work, so not for the event loop's thread."""

@@ -22,6 +22,7 @@ class Figures:
     parked: int
     timers_overdue: float
     tasks_waiting: int
+    oldest_task: float
 
 
 def read(connection: Connection, now: datetime) -> Figures:
@@ -33,6 +34,7 @@ def read(connection: Connection, now: datetime) -> Figures:
         parked=inbox.count_parked(connection),
         timers_overdue=_age(timers.next_due(connection), now),
         tasks_waiting=tasks.count(connection),
+        oldest_task=_age(tasks.asked_for_first(connection), now),
     )
 
 

@@ -166,6 +166,11 @@ def count(connection: Connection) -> int:
     return connection.scalar(select(func.count()).select_from(TASKS)) or 0
 
 
+def asked_for_first(connection: Connection) -> datetime | None:
+    """When the first of the tasks was asked for that are not finished."""
+    return connection.scalar(select(func.min(TASKS.c.created_at)))
+
+
 class Caller(Protocol):
     """What the runner needs of the loop."""
 

@@ -27,6 +27,7 @@ from shared.testing.nats import PLENTY
 from shared.testing.nats_cluster import free_ports
 from shared.testing.stores import BACKENDS, Backend
 from tests.faults.disturbance import Disturbance
+from tests.faults.load import UNSTORABLE
 from tests.faults.rounds import Said
 from tests.faults.stores import ROOM, Trouble, disk_full, jetstream_full, locked, postgresql_stopped
 from tests.faults.under_load import DURABLES, UnderLoad, under_load
@@ -154,7 +155,7 @@ async def raised(fault: Fault, directory: Path, store: Backend, seed: int, said:
             at_the_end = await prometheus.firing()
         finally:
             prometheus.end()
-    heard = during | after
+    heard = after | during  # when each was first seen
     first = min(heard.values(), default=began) - began
     told = ", ".join(sorted(" ".join(alert).strip() for alert in heard)) or "no alert"
     said(f"{told}" + (f", {first:.0f} s after the fault began" if heard else ""))
@@ -232,8 +233,10 @@ async def service_killed(platform: UnderLoad, service: str, times: int) -> Async
 
 
 @asynccontextmanager
-async def poison(platform: UnderLoad, service: str) -> AsyncIterator[None]:
-    await platform.load.plant_poison(service)
+async def poison(platform: UnderLoad) -> AsyncIterator[None]:
+    """What a publisher hands in, and membership's store will not have; an event would be poison to all who follow."""
+    platform.stack.refuse_to_store(UNSTORABLE)
+    await platform.load.plant_poison("membership")
     yield
 
 
@@ -285,9 +288,9 @@ FAULTS: tuple[Fault, ...] = (
     Fault(
         "poison",
         "A service meets a message it cannot handle",
-        partial(poison, service="events"),
+        poison,
         "ConcordDeadLetters",
-        "events",
+        "membership",
         stays=True,
     ),
 )

@@ -122,12 +122,13 @@ async def test_a_service_whose_store_is_locked_lags_has_timers_overdue_and_says_
     await platform.becomes(0, "notifications", "concord_timers_overdue_seconds")
 
 
-async def test_a_task_that_is_not_finished_is_shown(platform: Platform) -> None:
+async def test_a_task_that_is_not_finished_is_shown_with_its_age(platform: Platform) -> None:
     row = {"id": new_id(), "name": "nobody's", "key": "x", "args": {}, "attempts": 0, "due_at": clock.now(),
-           "claimed_until": None, "created_at": clock.now()}  # fmt: skip
+           "claimed_until": None, "created_at": clock.now() - timedelta(hours=1)}  # fmt: skip
     with writing(platform.engines["events"]) as connection:
         connection.execute(TASKS.insert(), row)
     await platform.becomes(1, "events", "concord_tasks_waiting")
+    await platform.exceeds(3600, "events", "concord_tasks_oldest_seconds")
 
 
 async def test_a_delivery_waits_ages_and_is_delivered_once_its_stream_takes_it_in(platform: Platform) -> None:
