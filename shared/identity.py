@@ -82,9 +82,9 @@ def permissions(role: str) -> Permissions:
         )
     if role == "member":
         return Permissions(
-            publish=(f"*.{MAJOR}.command.*.{NAME}", f"*.{MAJOR}.query.*.{NAME}"),
+            publish=(f"*.{MAJOR}.command.*.{NAME}", f"*.{MAJOR}.query.*.{NAME}", *_READING_OWN_DELIVERIES),
             denied=_not_for("member"),
-            subscribe=(inbox,),
+            subscribe=(inbox, _OWN_DELIVERIES),
         )
     if role == "publisher":
         return Permissions(
@@ -92,27 +92,30 @@ def permissions(role: str) -> Permissions:
             subscribe=(inbox, f"inbound-refused.{MAJOR}.{NAME}"),
         )
     if role == "subscriber":
-        own = f"notifications.{MAJOR}.delivery.{NAME}.>"
-        durable = f"{DELIVERIES}.{NAME}"
         return Permissions(
             publish=(
                 f"notifications.{MAJOR}.command.*.{NAME}",
                 f"notifications.{MAJOR}.query.*.{NAME}",
-                "$JS.API.INFO",  # clients ask for it when they open a JetStream context
-                # The filter stands in the subject of the request, so a durable that reads another's deliveries is not
-                # a matter of trust. The older request without a filter in its subject is therefore not allowed.
-                f"$JS.API.CONSUMER.CREATE.{durable}.{own}",
-                f"$JS.API.CONSUMER.INFO.{durable}",
-                f"$JS.API.CONSUMER.MSG.NEXT.{durable}",
-                f"$JS.API.CONSUMER.DELETE.{durable}",
-                f"$JS.ACK.{durable}.>",
+                *_READING_OWN_DELIVERIES,
             ),
             denied=_not_for("member"),
-            subscribe=(inbox, own),
+            subscribe=(inbox, _OWN_DELIVERIES),
         )
     raise IdentityError(f"There is no role {role!r}: the roles are {', '.join(ROLES)}.")
 
 
+_OWN_DELIVERIES = f"notifications.{MAJOR}.delivery.{NAME}.>"
+_OWN_DURABLE = f"{DELIVERIES}.{NAME}"
+_READING_OWN_DELIVERIES = (
+    "$JS.API.INFO",  # clients ask for it when they open a JetStream context
+    # The filter stands in the subject of the request, so a durable that reads another's deliveries is not a matter of
+    # trust. The older request without a filter in its subject is therefore not allowed.
+    f"$JS.API.CONSUMER.CREATE.{_OWN_DURABLE}.{_OWN_DELIVERIES}",
+    f"$JS.API.CONSUMER.INFO.{_OWN_DURABLE}",
+    f"$JS.API.CONSUMER.MSG.NEXT.{_OWN_DURABLE}",
+    f"$JS.API.CONSUMER.DELETE.{_OWN_DURABLE}",
+    f"$JS.ACK.{_OWN_DURABLE}.>",
+)
 _READING_STREAMS = (
     "$JS.API.INFO",
     "$JS.API.STREAM.NAMES",

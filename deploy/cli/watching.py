@@ -56,7 +56,11 @@ def _as_text(subject: str, content: Any) -> None:
     is_event = isinstance(content, dict) and isinstance(content.get("data"), dict)
     time = str(content.get("time", ""))[11:19] if is_event else ""
     told = content["data"] if is_event else content
+    begin = ((time.ljust(8), "dim"), "  ", (subject, "bold"), "  ")
+    if isinstance(told, dict) and "sentence" in told:  # a notice is read to its end
+        notice = Text.assemble(*begin, told["sentence"], "  ", (" ".join(told.get("why", ())), "dim"))
+        screen().print(notice, soft_wrap=not screen().is_terminal)
+        return
     if isinstance(told, dict):
         told = {name: value for name, value in told.items() if value not in EMPTY}
-    line = Text.assemble((time.ljust(8), "dim"), "  ", (subject, "bold"), "  ", cell(told))
-    screen().print(line, no_wrap=True, overflow="ellipsis")
+    screen().print(Text.assemble(*begin, cell(told)), no_wrap=True, overflow="ellipsis")

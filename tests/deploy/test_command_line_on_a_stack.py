@@ -168,10 +168,28 @@ def test_watching_ends_with_ctrl_c(stack: Path) -> None:
         assert watching.wait(timeout=30) == 0
 
 
-def test_a_member_has_nothing_to_watch_and_hears_so(stack: Path) -> None:
-    said = concord("watch", *member("bob", stack), data=stack)
+def test_a_member_watches_what_they_are_told_and_nothing_else(stack: Path) -> None:
+    as_bob = member("bob", stack)
+    said = concord("watch", "membership.v1.event.>", *as_bob, data=stack)
     assert said.exit_code == 3
-    assert "bob may not read" in said.stderr
+    assert "bob may not read membership.v1.event.>" in said.stderr
+    assert reply("send", "notifications", "subscribe", "--topic", "membership", *as_bob, data=stack)["done"]
+    with subprocess.Popen(
+        [CONCORD, "watch", "--count", "1", *as_bob, "--data", stack],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as watching:
+        assert watching.stderr is not None
+        assert watching.stderr.readline() == "Watching notifications.v1.delivery.bob.>. Ctrl-C stops.\n"
+        organisation = reply(*council("Wells Council"), data=stack)["done"]["id"]
+        network = ["send", "membership", "register-network", "--name", "Wells staff network", "--reach", "local"]
+        reply(*network, "--organisation", organisation, data=stack)
+        heard = watching.communicate(timeout=30)[0]
+    assert heard[8:].strip() == (
+        "notifications.v1.delivery.bob.membership  Wells staff network is registered as a network.  "
+        "You subscribed to membership."
+    )
 
 
 def test_a_publisher_hears_that_its_message_was_taken_or_why_it_was_refused(stack: Path) -> None:

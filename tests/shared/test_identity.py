@@ -273,14 +273,14 @@ def own_durable(principal: str, **changes: object) -> dict[str, object]:
     return {"stream_name": "DELIVERIES", "config": config}
 
 
-@pytest.fixture
-async def screen(server: NatsServer) -> Connection:
-    """A subscriber; a delivery for it and one for another lie in the stream."""
+@pytest.fixture(params=["subscriber", "member"])
+async def screen(server: NatsServer, request: pytest.FixtureRequest) -> Connection:
+    """Who may subscribe, by either role; a delivery for it and one for another lie in the stream."""
     notifications = await server.connect("notifications")
     await reconcile(notifications, platform_streams(), [])
     for name in ("other", "screen"):
         await notifications.request(f"{DELIVERED_TO}.{name}.meetings", name.encode())
-    return await server.connect("subscriber", "screen")
+    return await server.connect(request.param, "screen")
 
 
 async def test_a_subscriber_consumes_its_own_deliveries_through_its_own_durable(screen: Connection) -> None:
@@ -352,7 +352,8 @@ async def test_a_subscriber_gets_nothing_of_another(screen: Connection) -> None:
     assert not await may_subscribe(screen, f"{DELIVERED_TO}.>")
 
 
-async def test_a_subscriber_sends_commands_to_notifications_alone(screen: Connection) -> None:
+async def test_a_subscriber_sends_commands_to_notifications_alone(server: NatsServer) -> None:
+    screen = await server.connect("subscriber", "screen")
     assert await may_publish(screen, "notifications.v1.command.subscribe.screen")
     assert await may_publish(screen, "notifications.v1.query.list-subscriptions.screen")
     assert not await may_publish(screen, "notifications.v1.command.subscribe.other")
