@@ -168,7 +168,8 @@ def count(connection: Connection) -> int:
 
 def asked_for_first(connection: Connection) -> datetime | None:
     """When the first of the tasks was asked for that are not finished."""
-    return connection.scalar(select(func.min(TASKS.c.created_at)))
+    first: datetime | None = connection.scalar(select(func.min(TASKS.c.created_at)))
+    return first
 
 
 class Caller(Protocol):

@@ -58,8 +58,7 @@ def _as_text(subject: str, content: Any) -> None:
     told = content["data"] if is_event else content
     begin = ((time.ljust(8), "dim"), "  ", (subject, "bold"), "  ")
     if isinstance(told, dict) and "sentence" in told:  # a notice is read to its end
-        notice = Text.assemble(*begin, told["sentence"], "  ", (" ".join(told.get("why", ())), "dim"))
-        screen().print(notice, soft_wrap=not screen().is_terminal)
+        screen().print(Text.assemble(*begin, told["sentence"], "  ", (" ".join(told.get("why", ())), "dim")))
         return
     if isinstance(told, dict):
         told = {name: value for name, value in told.items() if value not in EMPTY}
