@@ -16,7 +16,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 from urllib.request import urlopen
 
 import yaml
@@ -113,10 +113,10 @@ class Prometheus:
             return None
 
     async def sees_every_service(self) -> None:
-        """Returns when it has asked all of them, and each has said that it is ready."""
+        """Returns when it has heard from all of them."""
         async with asyncio.timeout(STARTS_WITHIN):
             while True:
-                found = await self.asked("query?query=concord_ready%20==%201")
+                found = await self.asked("query?query=up%20==%201")
                 if found and len(found["result"]) == len(SERVICES):
                     return
                 await asyncio.sleep(LOOK_EVERY)
@@ -240,12 +240,14 @@ async def poison(platform: UnderLoad) -> AsyncIterator[None]:
     yield
 
 
-STUCK: Literal["ConcordStoreStuck"] = "ConcordStoreStuck"
-
 FAULTS: tuple[Fault, ...] = (
     Fault("nothing", "Nothing is wrong, under load", nothing, None, stores=BACKENDS),
-    Fault("store-locked", "One store is locked", partial(locked, of=("membership",)), STUCK, "membership"),
-    Fault("store-full", "The disk of one store is full", partial(disk_full, of=("events",)), STUCK, "events"),
+    Fault(
+        "store-locked", "One store is locked", partial(locked, of=("membership",)), "ConcordStoreStuck", "membership"
+    ),
+    Fault(
+        "store-full", "The disk of one store is full", partial(disk_full, of=("events",)), "ConcordStoreStuck", "events"
+    ),
     Fault(
         "postgresql-away",
         "PostgreSQL is stopped",
