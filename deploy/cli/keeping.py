@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -94,7 +95,7 @@ def restore(
     if only_keys:
         if as_json:
             raise finish(Reply(outcome="answered", answer={"keys": str(data / "keys")}), as_json=True)
-        say(f"{data} holds the keys and credentials of the backup.")
+        say(f"{data} now holds the keys and credentials of the backup.")
         return
     with _told() as told:
         missing = _carried_out(lambda: _run(_restore(data, stores, directory, manifest, told)), as_json=as_json)
@@ -173,7 +174,8 @@ def _carried_out(do: Callable[[], Result], *, as_json: bool) -> Result:
     except ArgumentError as error:
         raise Complaint(f"An address of a store cannot be used: {error}.") from None
     except OSError as error:
-        raise Complaint(f"{error.filename or 'A file'} cannot be used: {error.strerror or error}.") from None
+        whose = f" It must belong to user {os.geteuid()}." if isinstance(error, PermissionError) else ""
+        raise Complaint(f"{error.filename or 'A file'} cannot be used: {error.strerror or error}.{whose}") from None
 
 
 @contextmanager

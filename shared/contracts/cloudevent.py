@@ -7,7 +7,7 @@ CloudEvents Integer; a string of digits is read as well, since that is how the b
 
 import difflib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Annotated, Any, Final, Literal, NamedTuple, NotRequired, Required, TypeVar, Unpack, get_args
@@ -467,21 +467,33 @@ def _problem(detail: ErrorDetails, contract: type[Message]) -> dict[str, str]:
         return {"field": field, "problem": problem, "expected": allowed(detail.get("ctx", {}))}
     if kind in ("value_error", "assertion_error"):
         return {"field": field, "problem": "is refused", "expected": detail["msg"].partition(", ")[2][:200]}
+    if kind in ("model_type", "model_attributes_type"):
+        names = [name for model in _models_at(location, contract) for name in model.model_fields]
+        return {"field": field, "problem": "is not what is taken here", "expected": _object_of(names)}
     expected = detail["msg"].removeprefix("Input should be ").removeprefix("Value should be ")
     return {"field": field, "problem": "is not what is taken here", "expected": expected[:200]}
 
 
 def _known(location: tuple[int | str, ...], contract: type[Message]) -> str:
     """What was probably meant: the closest field of the part of the contract it stands in, or all of them."""
-    models: list[type[BaseModel]] = [contract]
-    for part in location[:-1]:
-        if found := [m for model in models if part in model.model_fields for m in _models(model, str(part))]:
-            models = found
-    names = list(dict.fromkeys(name for model in models for name in model.model_fields))
+    names = list(dict.fromkeys(name for model in _models_at(location[:-1], contract) for name in model.model_fields))
     closest = difflib.get_close_matches(str(location[-1])[:MAX_ECHO].lower(), names, n=1)
     if closest:
         return f"perhaps {closest[0]}"
     return f"one of {', '.join(names)}" if names else "no field at all"
+
+
+def _object_of(names: Sequence[str]) -> str:
+    return f"an object with the fields {', '.join(names)}, as far as they are wanted" if names else "an object"
+
+
+def _models_at(location: tuple[int | str, ...], contract: type[Message]) -> list[type[BaseModel]]:
+    """The models that a place in a message can hold."""
+    models: list[type[BaseModel]] = [contract]
+    for part in location:
+        if found := [m for model in models if part in model.model_fields for m in _models(model, str(part))]:
+            models = found
+    return models
 
 
 def _models(model: type[BaseModel], field: str) -> list[type[BaseModel]]:

@@ -389,6 +389,13 @@ def test_an_unknown_field_of_a_part_is_compared_with_the_fields_of_that_part() -
     assert problems == [{"field": "places.first.stepfree", "problem": "is not known", "expected": "perhaps step_free"}]
 
 
+def test_a_value_in_place_of_a_part_is_answered_with_the_fields_of_that_part() -> None:
+    _, problems = problems_of({"network": NETWORK, "title": "Spring", "places": {"first": True}})
+    [problem] = problems
+    assert problem["field"] == "places.first"
+    assert problem["expected"] == "an object with the fields town, step_free, as far as they are wanted"
+
+
 def test_no_value_of_a_message_is_told_back_and_no_name_of_it_at_length() -> None:
     secret = "confided " * 15_000
     data = {"network": secret, "title": secret, "capacity": secret, "booker": secret, "kind": secret, secret: secret}
