@@ -86,10 +86,11 @@ def restore(
     with _told() as told:
         manifest = _carried_out(lambda: backups.verify(directory, told), as_json=as_json)
     answer: dict[str, Any] = {"data": str(data), **manifest.counted()}
+    where = str(data) if stores == LOCAL_STORES else "the platform"
     if check:
         if as_json:
             raise finish(Reply(outcome="answered", answer={**answer, "restored": False}), as_json=True)
-        say(f"The backup in {directory} is sound. `concord restore` would put {_in_words(manifest)} into {data}.")
+        say(f"The backup in {directory} is sound. `concord restore` would put {_in_words(manifest)} into {where}.")
         return
     _carried_out(lambda: backups.restore_keys(directory, data), as_json=as_json)
     if only_keys:
@@ -103,7 +104,7 @@ def restore(
         raise finish(
             Reply(outcome="answered", answer={**answer, "restored": True, "sent_again": missing}), as_json=True
         )
-    say(f"{data} holds {_in_words(manifest)} again. Start the services: they go on from there.")
+    say(f"There are {_in_words(manifest)} in {where} again. Start the services: they go on from there.")
     if (address := _address(data)) is not None:
         say(f"It listens at {address}; programs that know another address must be told.")
 
