@@ -41,6 +41,8 @@ RETRY_PAUSE = 0.5
 UNAVAILABLE = 503
 NOT_FOUND = (10059, 10014)
 """Error codes of the server: no such stream, no such consumer."""
+NO_PEERS = 10005
+"""Error code of a cluster of which fewer servers are there than a stream shall have copies."""
 
 
 Config = dict[str, Any]
@@ -107,8 +109,8 @@ async def reconcile(nc: Client, streams: Iterable[Stream], durables: Iterable[Du
     """Creates what is missing and applies what has changed; says in sentences what it did.
 
     Raises ``Drift`` if the server refuses a change. Waits, with a log line, for as long as JetStream cannot answer: a
-    server that has just started may listen before it has a leader or its streams. Safe to run from several processes
-    at once.
+    server that has just started may listen before it has a leader, its streams or its peers. Safe to run from several
+    processes at once.
     """
     waiting = False
     while True:
@@ -236,6 +238,10 @@ async def api(nc: Client, subject: str, body: Config | None = None) -> Config:
     if error := answer.get("error"):
         if error["code"] == UNAVAILABLE:
             raise NotNow(error.get("description", ""))
+        if error.get("err_code") == NO_PEERS:  # as in the moments in which a cluster begins: the others may come yet
+            raise NotNow(
+                f"{error.get('description', '')} (fewer NATS servers are there than CONCORD_STREAM_REPLICAS asks for)"
+            )
         raise ApiError(error.get("err_code", error["code"]), error.get("description", ""))
     return answer
 

@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from shared.broker import Connection
 from shared.cluster import ClusterError, cluster_conf
 from shared.consumer import SILENT_AFTER, UNREADY_AFTER, Consumer
 from shared.contracts.membership import NetworkRegistered
 from shared.contracts.message import subject_of
-from shared.streams import Drift, api, durables, platform_streams, reconcile
+from shared.streams import Drift, Stream, api, durables, platform_streams, reconcile
 from shared.testing.nats import NatsServer
 from shared.testing.nats_cluster import NAMES, NatsCluster
 
@@ -73,6 +74,19 @@ async def test_streams_wait_until_the_servers_have_a_leader(tmp_path: Path) -> N
         assert "created stream MEMBERSHIP" in await asyncio.wait_for(declaring, CHANGES_WITHIN)
     finally:
         await cluster.__aexit__(None, None, None)
+
+
+async def test_streams_wait_for_servers_that_can_hold_them_and_say_so(cluster: NatsCluster) -> None:
+    """As in the moments in which a cluster begins and its leader has not heard of all servers yet."""
+    nc = await cluster.connect(SERVICE)
+    nowhere = Stream("MEMBERSHIP", {"num_replicas": 3, "placement": {"tags": ["nowhere"]}})
+    with capture_logs() as logs:
+        declaring = asyncio.create_task(reconcile(nc, [nowhere], []))
+        async with asyncio.timeout(CHANGES_WITHIN):
+            while not any("CONCORD_STREAM_REPLICAS" in line.get("reason", "") for line in logs):
+                assert not declaring.done()
+                await asyncio.sleep(0.1)
+    declaring.cancel()
 
 
 async def test_a_consumer_says_that_nothing_comes_in_while_the_majority_is_lost(cluster: NatsCluster) -> None:
