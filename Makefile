@@ -80,7 +80,7 @@ build/node/.installed: tests/deploy/node/package.json tests/deploy/node/package-
 
 # The Debian package holds it; unpacked, not installed, so that no service starts.
 prometheus: ## fetch Prometheus into build/, which tries the alert rules, where Debian's packages can be had
-	@command -v promtool >/dev/null || test -x build/promtool || { mkdir -p build/debian && cd build/debian \
+	@command -v prometheus >/dev/null || test -x build/prometheus || { mkdir -p build/debian && cd build/debian \
 	  && echo "Fetching Prometheus into build" && apt-get -qq download prometheus && dpkg -x prometheus_*.deb . \
 	  && mv usr/bin/prometheus usr/bin/promtool .. ; } 2>/dev/null \
 	  || echo "Prometheus is not here and could not be fetched: unless its image is, the alert rules are not tried." >&2

@@ -67,7 +67,7 @@ class Fault:
 class Prometheus:
     """The shipped rules and intervals, asking the ports of one platform instead of a Docker engine's names."""
 
-    def __init__(self, directory: Path, services: Mapping[str, int]) -> None:
+    def __init__(self, program: str, directory: Path, services: Mapping[str, int]) -> None:
         (self._port,) = free_ports(1)
         directory.mkdir()
         asked: dict[str, Any] = yaml.safe_load((SHIPPED / "prometheus.yml").read_text())
@@ -88,7 +88,7 @@ class Prometheus:
         with (directory / "prometheus.log").open("wb") as log:
             self._process = subprocess.Popen(
                 [
-                    where_it_is() or PROGRAM,
+                    program,
                     f"--config.file={configuration}",
                     f"--storage.tsdb.path={directory / 'figures'}",
                     f"--web.listen-address=127.0.0.1:{self._port}",
@@ -139,13 +139,13 @@ def where_it_is() -> str | None:
 
 async def raised(fault: Fault, directory: Path, store: Backend, seed: int, said: Said) -> list[str]:
     """The fault under load; what should have fired and did not, and what fired and should not have."""
-    if where_it_is() is None:
+    if (program := where_it_is()) is None:
         said("not run: there is no Prometheus; `make prometheus` fetches it on Debian")
         return []
     ports = dict(zip(SERVICES, free_ports(len(SERVICES)), strict=True))
     settings = {service: {"CONCORD_HEALTH_PORT": str(port)} for service, port in ports.items()}
     async with under_load(directory, store, seed, fault.room, settings=settings) as platform:
-        prometheus = Prometheus(directory / "prometheus", ports)
+        prometheus = Prometheus(program, directory / "prometheus", ports)
         try:
             await prometheus.sees_every_service()
             began = time.monotonic()
