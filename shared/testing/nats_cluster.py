@@ -1,10 +1,8 @@
 """Three real NATS servers for tests, which form one cluster: each can be killed and started again by itself."""
 
 import asyncio
-import socket
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack, closing
 from pathlib import Path
 from types import TracebackType
 
@@ -12,6 +10,7 @@ from shared.broker import Connection
 from shared.cluster import cluster_conf
 from shared.identity import Keys
 from shared.testing.nats import NatsServer
+from shared.testing.ports import free_ports
 
 NAMES = ("nats-1", "nats-2", "nats-3")
 ELECTED_WITHIN = 60.0
@@ -83,12 +82,3 @@ class NatsCluster:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await asyncio.gather(*(server.__aexit__(kind, error, trace) for server in self.servers.values()))
-
-
-def free_ports(count: int) -> list[int]:
-    """All taken at once, so that no two are the same."""
-    with ExitStack() as taken:
-        probes = [taken.enter_context(closing(socket.socket())) for _ in range(count)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [int(probe.getsockname()[1]) for probe in probes]

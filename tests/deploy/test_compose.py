@@ -8,11 +8,10 @@ import io
 import json
 import os
 import shutil
-import socket
 import subprocess
 import tarfile
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ from shared.broker import BrokerError
 from shared.contracts.membership import ListOrganisations, RegisterOrganisation
 from shared.contracts.platform import Health, ServiceHealth
 from shared.identity import OPERATOR, SERVICES
+from shared.testing.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 START_WITHIN = 240
@@ -72,9 +72,7 @@ class Compose:
     """A stack of its own name, volumes and port. ``overrides`` are compose files beside docker-compose.yml."""
 
     def __init__(self, directory: Path, *overrides: str, **environment: str) -> None:
-        with closing(socket.socket()) as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
+        self.port = free_port()
         self._name = f"concord-test-{uuid_utils.uuid7().hex[-8:]}"
         self._environment = {**os.environ, "CONCORD_NATS_PORT": str(self.port), **environment}
         self._files = [word for file in ("docker-compose.yml", *overrides) for word in ("--file", file)]

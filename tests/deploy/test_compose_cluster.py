@@ -4,28 +4,20 @@ Skipped, and said so, where ``test_compose.py`` is.
 """
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, asynccontextmanager, closing
+from contextlib import asynccontextmanager
 
 import pytest
 
 from deploy.people import People
 from shared.identity import OPERATOR
 from shared.streams import api, platform_streams
+from shared.testing.ports import free_ports
 from tests.deploy.test_compose import Compose, all_ready, missing, on_an_engine, register
 
 SERVERS = ("nats", "nats-2", "nats-3")
 
 pytestmark = on_an_engine("deploy/compose/cluster.yml")
-
-
-def free_ports(count: int) -> list[int]:
-    with ExitStack() as taken:
-        probes = [taken.enter_context(closing(socket.socket())) for _ in range(count)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [int(probe.getsockname()[1]) for probe in probes]
 
 
 @pytest.fixture(scope="module")

@@ -18,16 +18,10 @@ from structlog.testing import capture_logs
 from deploy.local_stack import LocalStack, StackError
 from shared.broker import connect
 from shared.identity import SERVICES
+from shared.testing.ports import free_port
 
 ONE_SERVICE = {"notifications": (sys.executable, "-m", "services.notifications.main")}
 SLEEPER = (sys.executable, "-c", "import time; time.sleep(1000)")
-
-
-def free_port() -> int:
-    """Stacks under test and in use on one machine shall not look for a port in the same place."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ import yaml
 from shared.identity import SERVICES
 from shared.streams import api
 from shared.testing.nats import PLENTY
-from shared.testing.nats_cluster import free_ports
+from shared.testing.ports import free_port, free_ports
 from shared.testing.stores import BACKENDS, Backend
 from tests.faults.disturbance import Disturbance
 from tests.faults.load import UNSTORABLE
@@ -68,7 +68,7 @@ class Prometheus:
     """The shipped rules and intervals, asking the ports of one platform instead of a Docker engine's names."""
 
     def __init__(self, program: str, directory: Path, services: Mapping[str, int]) -> None:
-        (self._port,) = free_ports(1)
+        self._port = free_port()
         directory.mkdir()
         asked: dict[str, Any] = yaml.safe_load((SHIPPED / "prometheus.yml").read_text())
         asked["rule_files"] = [str(SHIPPED / "rules" / "*.yml")]

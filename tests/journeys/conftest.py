@@ -1,6 +1,5 @@
 """The whole platform, running, once for all tests of a file; and people to use it."""
 
-import socket
 from collections.abc import AsyncIterator
 
 import pytest
@@ -8,15 +7,9 @@ import pytest_asyncio
 
 from deploy.local_stack import LocalStack
 from deploy.people import People
+from shared.testing.ports import free_port
 
 READY_WITHIN = 60.0
-
-
-def free_port() -> int:
-    """Stacks under test and in use on one machine shall not look for a port in the same place."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

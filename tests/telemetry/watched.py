@@ -24,8 +24,8 @@ from shared.contracts.message import Command, Inbound, Message, Query, subject_o
 from shared.contracts.platform import Reply
 from shared.identity import SERVICES
 from shared.streams import api
+from shared.testing.ports import free_ports
 from tests.faults.stack import Stack
-from tests.journeys.conftest import free_port
 
 PATIENCE = 60.0
 ANSWERS_WITHIN = 2.5
@@ -120,7 +120,7 @@ class Platform(Stack):
 
     def __init__(self, directory: Path, endpoint: str = "", share: str = "0") -> None:
         directory.mkdir(exist_ok=True)
-        self.ports = {name: free_port() for name in SERVICES}
+        self.ports = dict(zip(SERVICES, free_ports(len(SERVICES)), strict=True))
         settings = {
             name: {
                 "CONCORD_HEALTH_PORT": str(port),
