@@ -122,6 +122,7 @@ class Relay:
         self._woken = asyncio.Event()
         self._marking: dict[int, None] = {}  # published, and on the way to being marked as sent
         self._fresh: deque[Unsent] = deque(maxlen=2 * batch_size)  # committed a moment ago: need not be read again
+        self._ahead: asyncio.Task[list[Unsent]] | None = None  # the reading of what follows the batch on its way
         self._last = 0  # the highest position that was published
         self._look_at = 0.0  # when the table must be looked into, however much is fresh
         self._marker: asyncio.Task[None] | None = None
@@ -170,6 +171,7 @@ class Relay:
                 self._trouble = f"events do not get out: {_said(error)}"
                 await asyncio.sleep(RETRY_PAUSES[min(attempt, len(RETRY_PAUSES) - 1)])
                 attempt += 1
+                self._drop_ahead()
                 if isinstance(error, errors.NoRespondersError):
                     await self._restore()  # nobody takes it in: the stream may be gone, and may have no follower
                 continue
@@ -183,6 +185,7 @@ class Relay:
                         await self._woken.wait()
                 except TimeoutError:
                     continue
+        self._drop_ahead()
         if self._marker is not None:
             await self._marker
         await self._loop.call(lambda connection: drop_lease(connection, "relay", self._holder))
@@ -191,6 +194,7 @@ class Relay:
         asked_at = asyncio.get_running_loop().time()  # from before the call, and by a clock that nobody steps
         if asked_at >= self._renew_at:
             self._fresh.clear()  # should another have had the lease meanwhile, the table knows what it sent
+            self._drop_ahead()
             if not await self._loop.call(lambda connection: take_lease(connection, "relay", self._holder)):
                 return False
             self._renew_at = asked_at + LEASE.total_seconds() / 2
@@ -202,7 +206,8 @@ class Relay:
         if not self._nc.is_connected:
             raise NotConfirmed("not connected to NATS")  # the client would keep it, and send it a second time
         fresh = self._take_fresh()
-        rows = fresh or await self._look()
+        rows = fresh or await (self._ahead or self._look())
+        self._read_ahead(rows)
         for stream, run in groupby(rows, key=attrgetter("stream")):
             batch, began = list(run), time.time_ns()
             await self._publish(stream, batch)
@@ -219,7 +224,7 @@ class Relay:
         or what could not be published. What a stream lost again stands before all of it, so the table has its turn.
         """
         rows: list[Unsent] = []
-        if time.monotonic() >= self._look_at:
+        if self._ahead is not None or time.monotonic() >= self._look_at:
             return rows
         next_one = self._last + 1
         while self._fresh and len(rows) < self._batch_size and self._fresh[0].position <= next_one:
@@ -229,14 +234,30 @@ class Relay:
                 next_one += 1
         return rows
 
-    async def _look(self) -> list[Unsent]:
-        self._look_at = time.monotonic() + LOOK_EVERY
-        marking = list(self._marking)  # before the look: a mark that is committed meanwhile is not in what we see
-        return await asyncio.get_running_loop().run_in_executor(self._reader, self._unsent, marking)
+    def _read_ahead(self, batch: Sequence[Unsent]) -> None:
+        """Reads what follows a whole batch while that one is on its way, unless it was handed over.
 
-    def _unsent(self, being_marked: Sequence[int]) -> list[Unsent]:
+        It looks at the whole table, not behind the batch: what another replica commits meanwhile may stand before it.
+        """
+        self._ahead = None
+        if len(batch) < self._batch_size or (self._fresh and self._fresh[0].position <= batch[-1].position + 1):
+            return
+        self._ahead = asyncio.create_task(self._look([row.position for row in batch]))
+
+    def _drop_ahead(self) -> None:
+        """Forgets what was read ahead: what became of the batch before it is not known."""
+        if self._ahead is not None and not self._ahead.cancel():
+            self._ahead.exception()  # it met the same trouble, or will meet it again
+        self._ahead = None
+
+    async def _look(self, on_its_way: Sequence[int] = ()) -> list[Unsent]:
+        self._look_at = time.monotonic() + LOOK_EVERY
+        known = [*self._marking, *on_its_way]  # before the look: a mark committed meanwhile is not in what we see
+        return await asyncio.get_running_loop().run_in_executor(self._reader, self._unsent, known)
+
+    def _unsent(self, known: Sequence[int]) -> list[Unsent]:
         with reading(self._engine) as connection:
-            return outbox.unsent(connection, self._batch_size, being_marked)
+            return outbox.unsent(connection, self._batch_size, known)
 
     def _mark(self, positions: list[int]) -> None:
         """Has these rows marked as sent, while the next batch is already on its way."""

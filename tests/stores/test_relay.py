@@ -210,6 +210,30 @@ async def test_what_stands_behind_a_message_that_its_stream_refused_is_not_sent_
     assert ids == [rows[0]["id"], rows[2]["id"], rows[1]["id"]]
 
 
+async def test_what_was_read_ahead_waits_for_a_batch_that_its_stream_refused(
+    store: Engine, loop: Loop, tmp_path: Path
+) -> None:
+    rows = [*record(store, 150), *record(store, 1, subject="inbound-refused.v1.stray"), *record(store, 349)]
+    async with NatsServer(tmp_path) as server:
+        nc = await server.connect("membership")
+        await reconcile(nc, platform_streams(), [])
+        with ThreadPoolExecutor(1) as reader:
+            relay = Relay(nc, loop, store, reader, nothing_to_restore, batch_size=100)
+            running = asyncio.create_task(relay.run())
+            async with asyncio.timeout(10):
+                while relay.trouble is None:  # noqa: ASYNC110  the relay tells nobody
+                    await asyncio.sleep(0.02)
+            with writing(store) as connection:
+                mended = update(OUTBOX).where(OUTBOX.c.id == rows[150]["id"])
+                connection.execute(mended.values(subject=rows[0]["subject"]))
+            await everything_sent(store)
+            relay.stop()
+            await running
+        assert (await api(nc, f"STREAM.INFO.{STREAM}"))["state"]["messages"] == len(rows)
+        ids = [await id_in_stream(nc, place) for place in range(1, len(rows) + 1)]
+    assert ids == [row["id"] for row in rows]
+
+
 async def id_in_stream(nc: Connection, place: int) -> str:
     answer = await nc.request(f"$JS.API.DIRECT.GET.{STREAM}", json.dumps({"seq": place}).encode())
     return (answer.headers or {})["Nats-Msg-Id"]
