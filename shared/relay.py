@@ -207,7 +207,8 @@ class Relay:
             raise NotConfirmed("not connected to NATS")  # the client would keep it, and send it a second time
         fresh = self._take_fresh()
         rows = fresh or await (self._ahead or self._look())
-        self._read_ahead(rows)
+        if not fresh:
+            self._read_ahead(rows)
         for stream, run in groupby(rows, key=attrgetter("stream")):
             batch, began = list(run), time.time_ns()
             await self._publish(stream, batch)
@@ -235,7 +236,7 @@ class Relay:
         return rows
 
     def _read_ahead(self, batch: Sequence[Unsent]) -> None:
-        """Reads what follows a whole batch while that one is on its way, unless it was handed over.
+        """Reads what follows a whole batch from the table while that one is on its way, unless it was handed over.
 
         It looks at the whole table, not behind the batch: what another replica commits meanwhile may stand before it.
         """
