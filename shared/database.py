@@ -122,7 +122,8 @@ def open_store(url: str, *, readers: int = 4) -> Engine:
         max_overflow=4,
         pool_pre_ping=True,
         hide_parameters=True,
-        connect_args={"options": f"-c lock_timeout={int(LOCK_TIMEOUT * 1000)}", "connect_timeout": 5},
+        # No statement of ours is worth being compiled; one that looks dear would be, for a tenth of a second.
+        connect_args={"options": f"-c lock_timeout={int(LOCK_TIMEOUT * 1000)} -c jit=off", "connect_timeout": 5},
     )
 
 
@@ -148,11 +149,14 @@ def writing(engine: Engine) -> Iterator[Connection]:
 def transaction(connection: Connection) -> Iterator[None]:
     """A transaction that will write: committed at the end, rolled back on any exception.
 
-    On SQLite it takes the write lock at once, so that it cannot fail half way for another writer's sake.
+    On SQLite it takes the write lock at once, so that it cannot fail half way for another writer's sake. On PostgreSQL
+    it finds rows by their index, which is how it asks for them: left alone, the server reads whole tables that it has
+    not analysed yet (``docs/decisions/postgresql.md``).
     """
     with connection.begin():
-        if connection.dialect.name == "sqlite":
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        connection.exec_driver_sql(
+            "BEGIN IMMEDIATE" if connection.dialect.name == "sqlite" else "SET LOCAL enable_seqscan = off"
+        )
         yield
 
 
