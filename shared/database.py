@@ -71,6 +71,11 @@ TOO_MUCH_ASKED = "54"
 """PostgreSQL's class of errors about a statement or a row that goes beyond a limit of the program."""
 
 
+BY_INDEX = "-c enable_seqscan=off -c jit=off"
+"""Has PostgreSQL look up what is asked for by key: left alone, it reads whole tables that it has not analysed yet, or
+that were empty when it did (``docs/decisions/postgresql.md``). Statements it then deems dear shall not be compiled."""
+
+
 class Moment(TypeDecorator[datetime]):
     """An instant, UTC in and out. SQLite keeps no zone: it is taken off on the way in and put back on the way out."""
 
@@ -122,8 +127,7 @@ def open_store(url: str, *, readers: int = 4) -> Engine:
         max_overflow=4,
         pool_pre_ping=True,
         hide_parameters=True,
-        # No statement of ours is worth being compiled; one that looks dear would be, for a tenth of a second.
-        connect_args={"options": f"-c lock_timeout={int(LOCK_TIMEOUT * 1000)} -c jit=off", "connect_timeout": 5},
+        connect_args={"options": f"-c lock_timeout={int(LOCK_TIMEOUT * 1000)} {BY_INDEX}", "connect_timeout": 5},
     )
 
 
@@ -149,14 +153,11 @@ def writing(engine: Engine) -> Iterator[Connection]:
 def transaction(connection: Connection) -> Iterator[None]:
     """A transaction that will write: committed at the end, rolled back on any exception.
 
-    On SQLite it takes the write lock at once, so that it cannot fail half way for another writer's sake. On PostgreSQL
-    it finds rows by their index, which is how it asks for them: left alone, the server reads whole tables that it has
-    not analysed yet (``docs/decisions/postgresql.md``).
+    On SQLite it takes the write lock at once, so that it cannot fail half way for another writer's sake.
     """
     with connection.begin():
-        connection.exec_driver_sql(
-            "BEGIN IMMEDIATE" if connection.dialect.name == "sqlite" else "SET LOCAL enable_seqscan = off"
-        )
+        if connection.dialect.name == "sqlite":
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
         yield
 
 

@@ -30,6 +30,7 @@ from shared.database import (
     insert_statement,
     listed,
     remove_among,
+    rows_among,
     upsert,
     write,
 )
@@ -101,10 +102,11 @@ def unsent(connection: Connection, limit: int, being_marked: Sequence[int] = ())
 
     Without those at the positions ``being_marked``, of which we know better.
     """
-    columns = (OUTBOX.c[name] for name in Unsent._fields)
-    statement = select(*columns).join(UNSENT, UNSENT.c.position == OUTBOX.c.position)
-    statement = statement.where(~among(connection, UNSENT.c.position)).order_by(UNSENT.c.position).limit(limit)
-    return list(starmap(Unsent, connection.execute(statement, listed(connection, being_marked)).all()))
+    waiting = select(UNSENT.c.position).where(~among(connection, UNSENT.c.position)).order_by(UNSENT.c.position)
+    positions = connection.scalars(waiting.limit(limit), listed(connection, being_marked)).all()
+    # Not joined: PostgreSQL may then read all that was ever sent to find the few that were not.
+    columns = tuple(OUTBOX.c[name] for name in Unsent._fields)
+    return list(starmap(Unsent, rows_among(connection, columns, OUTBOX.c.position, positions)))
 
 
 def count_unsent(connection: Connection) -> int:
