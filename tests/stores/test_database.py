@@ -23,7 +23,7 @@ def connection(tmp_path: Path) -> Iterator[Connection]:
 
 
 def rows_read(connection: Connection, table: str, how: str) -> int:
-    """In this transaction: one after another (``seq_tup_read``) or by an index (``idx_tup_fetch``)."""
+    """Since the server last took its counts in, at least in this transaction: one after another (``seq_tup_read``) or by an index (``idx_tup_fetch``)."""
     counted = f"SELECT coalesce(sum({how}), 0) FROM pg_stat_xact_user_tables WHERE relname = :table"  # noqa: S608
     return int(connection.scalar(text(counted), {"table": table}) or 0)
 
@@ -51,4 +51,4 @@ def test_what_is_unsent_is_found_without_reading_all_that_was_ever_sent(connecti
             assert outbox.unsent(connection, 50) == written[:50]
             read = rows_read(connection, "outbox", "idx_tup_fetch") + rows_read(connection, "outbox", "seq_tup_read")
             outbox.mark_sent(connection, [row.position for row in written])
-    assert read < 500, "of the 4,000 that were sent it should have read these 50, some of them more than once"
+    assert 0 < read <= 20 * 50
