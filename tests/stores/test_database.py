@@ -23,7 +23,10 @@ def connection(tmp_path: Path) -> Iterator[Connection]:
 
 
 def rows_read(connection: Connection, table: str, how: str) -> int:
-    """Since the server last took its counts in, at least in this transaction: one after another (``seq_tup_read``) or by an index (``idx_tup_fetch``)."""
+    """One after another (``seq_tup_read``) or by an index (``idx_tup_fetch``).
+
+    Since the server last took the counts of this connection in, so at least in this transaction.
+    """
     counted = f"SELECT coalesce(sum({how}), 0) FROM pg_stat_xact_user_tables WHERE relname = :table"  # noqa: S608
     return int(connection.scalar(text(counted), {"table": table}) or 0)
 
