@@ -8,24 +8,19 @@ from deploy.cli import options
 from deploy.cli.options import AsJson, Data, ServiceName
 from deploy.cli.output import DONE, FAILED, complain, complaining, finish, say, screen, show_json
 from deploy.cli.top import picture
-from shared.contracts.platform import Health, Reconcile, Reply
+from shared.contracts.platform import Reconcile, Reply
 from shared.identity import SERVICES
-
-STATUS_WITHIN = 5.0
-"""Seconds; a service that takes longer to say how it is, is not well."""
 
 
 @complaining
 def status(data: Data = options.DATA, principal: options.As = options.AS, as_json: AsJson = False) -> None:
-    """Say how each service is: whether it is ready, and what lies undone.
+    """Say how every replica of every service is: whether it is ready, and what lies undone.
 
     Ends with 0 if all are ready, with 1 if not.
     """
-    from deploy.cli import wire  # noqa: PLC0415  help need not wait for what speaks to NATS
+    from deploy.cli import roll_call, wire  # noqa: PLC0415  help need not wait for what speaks to NATS
 
-    replies = wire.send_to_each(data, principal, Health(), SERVICES, timeout=STATUS_WITHIN)
-    _unless_all_refused(replies, as_json=as_json)
-    rows = [_health(service, reply) for service, reply in replies.items()]
+    rows = wire.on_stack(data, principal, lambda nc: roll_call.look(nc, SERVICES)).rows()
     if as_json:
         show_json(Reply(outcome="answered", answer=rows).model_dump(mode="json"))
     else:
@@ -37,15 +32,6 @@ def _unless_all_refused(replies: dict[str, Reply], *, as_json: bool) -> None:
     """Ends the command with the refusal, where every service answers with one."""
     if all(reply.outcome == "refused" for reply in replies.values()):
         raise finish(next(iter(replies.values())), as_json=as_json)
-
-
-def _health(service: str, reply: Reply) -> dict[str, object]:
-    if reply.outcome == "answered":
-        return dict(reply.answer)
-    said = reply.refusal or reply.failure
-    reasons = [said.sentence] if said else []
-    unknown = dict.fromkeys(("unsent_events", "dead_letters", "waiting_events"))
-    return {"service": service, "ready": False, "reasons": reasons, **unknown}
 
 
 @complaining

@@ -49,9 +49,9 @@ class Look:
 
     answers: Sequence[Answered] = ()
 
-    def rows(self, before: "Look") -> list[dict[str, object]]:
+    def rows(self, before: "Look | None" = None) -> list[dict[str, object]]:
         """A row for each replica; messages a second are those since ``before``, ``None`` for one that is new."""
-        known = {each.health.replica: each for each in before.answers if each.health}
+        known = {each.health.replica: each for each in before.answers if each.health} if before else {}
         ordered = sorted(self.answers, key=lambda each: each.health.replica if each.health else "")
         services = dict.fromkeys(each.service for each in self.answers)
         return [_row(each, known) for service in services for each in ordered if each.service == service]

@@ -133,7 +133,7 @@ def test_a_member_may_ask_but_not_do_what_is_for_operators(stack: Path) -> None:
 def test_who_may_not_ask_how_the_services_are_hears_that_and_not_that_they_are_unwell(stack: Path) -> None:
     assert concord("access", "issue", "--role", "publisher", "hr-system", data=stack).exit_code == 0
     refused = reply("status", "--as", "hr-system", data=stack)
-    assert "hr-system may not publish to" in refused["refusal"]["sentence"]
+    assert "hr-system may not ask the services how they are" in refused["refusal"]["sentence"]
 
 
 def test_credentials_that_are_not_there_are_said_beside_those_that_are(stack: Path) -> None:

@@ -181,6 +181,9 @@ def test_every_replica_answers_for_itself(stack: Path, tmp_path: Path) -> None:
                     break
         assert len({row["replica"] for row in replicas}) == 2
         assert len(picture) == len(SERVICES) + 1
+        status = subprocess.run([CONCORD, "status", "--json", "--data", stack], capture_output=True, check=True)
+        told = json.loads(status.stdout)["answer"]
+        assert {row["replica"] for row in of("benchmark", told)} == {row["replica"] for row in replicas}
     finally:
         second.kill()
         second.process.wait()
