@@ -14,11 +14,15 @@ from services.membership.handlers import on
 from shared import clock
 from shared.contracts import cloudevent
 from shared.contracts.membership import (
+    AdmitMemberNetwork,
+    ApplyForMembership,
     CloseConcern,
     EndorseConcern,
+    GivenUmbrellaRules,
     ListConcerns,
     RaiseConcern,
     RecordConcernResponse,
+    RegisterNetwork,
     ShowConcern,
     SubmitConcern,
     TakeBackEndorsement,
@@ -149,6 +153,23 @@ def test_a_network_that_leaves_while_a_concern_is_open_stands_behind_it_no_more(
     service.do(WithdrawMemberNetwork(umbrella=umbrella, network=networks["york"]), "york")
     assert behind() == (["hull", "york"], 2)
     assert set(service.told(concern)[-1]["data"]["endorsed_by"]) == {networks["york"], networks["hull"]}
+
+
+def test_a_network_that_left_does_not_count_for_being_a_member_where_another_concern_is(service: Service) -> None:
+    here = service.umbrella()
+    home = service.organisation("scottish-government", "devolved-government")
+    elsewhere = service.do(
+        RegisterNetwork(name="Another", reach="national", organisation=home, umbrella=GivenUmbrellaRules())
+    )
+    leeds = service.members(here, "leeds", "york")["leeds"]
+    service.do(ApplyForMembership(umbrella=elsewhere, network=leeds), "leeds")
+    service.do(AdmitMemberNetwork(umbrella=elsewhere, network=leeds))
+    concern = service.do(a_concern(here), "york")
+    service.do(a_concern(elsewhere), "leeds")
+    service.do(EndorseConcern(concern=concern, network=leeds), "leeds")
+    service.do(WithdrawMemberNetwork(umbrella=here, network=leeds), "leeds")
+    [listed] = service.ask(ListConcerns(umbrella=here)).concerns
+    assert listed.endorsements == len(service.ask(ShowConcern(concern=concern)).endorsements) == 0
 
 
 def test_members_raise_and_endorse_and_the_steering_group_leads_and_strangers_do_neither(service: Service) -> None:

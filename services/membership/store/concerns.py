@@ -32,6 +32,7 @@ def concern_page(reader: Reader, query: ListConcerns) -> ConcernPage:
     """Concerns in the order they were raised, which is the order of their ids."""
     c, endorsement, member = tables.concerns.c, tables.endorsements.c, tables.memberships.c
     members = select(member.network).where(member.umbrella == c.umbrella, member.state == "admitted")
+    members = members.correlate(tables.concerns)  # two levels down it would be any concern's umbrella
     counts = or_(c.state != "open", endorsement.key.in_(members))
     behind = select(func.count()).where(endorsement.owner == c.id, counts).scalar_subquery().label("endorsements")
     overdue = and_(c.state == "submitted", c.reply_by <= reader.now)
