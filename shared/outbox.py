@@ -121,8 +121,9 @@ def mark_sent(connection: Connection, positions: Sequence[int]) -> None:
 
 
 def mark_unsent(connection: Connection, positions: Sequence[int]) -> None:
-    """Notes that a stream has lost these messages: the relay sends them again."""
-    upsert(connection, UNSENT, [{"position": position} for position in positions], replace=False)
+    """Notes that a stream has lost these messages: the relay sends again those that are still kept."""
+    kept = rows_among(connection, (OUTBOX.c.position,), OUTBOX.c.position, positions, lock=True)
+    upsert(connection, UNSENT, [{"position": row.position} for row in kept], replace=False)
 
 
 def old(connection: Connection, recorded_before: datetime, limit: int) -> Sequence[int]:
@@ -135,5 +136,6 @@ def old(connection: Connection, recorded_before: datetime, limit: int) -> Sequen
 
 
 def forget(connection: Connection, positions: Sequence[int]) -> None:
-    """Deletes rows."""
+    """Deletes rows, those too that were to be sent again meanwhile: they are past being kept."""
     remove_among(connection, OUTBOX.c.position, positions)
+    remove_among(connection, UNSENT.c.position, positions)

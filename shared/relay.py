@@ -50,6 +50,9 @@ MARK_WITHIN = 0.05
 LOOK_EVERY = 1.0
 """Seconds after which the relay looks into the outbox without having been woken."""
 
+HOLES_CLOSE_WITHIN = 10.0
+"""Seconds within which whoever was given a position has committed it, or never will."""
+
 TIMEOUT = 5.0
 """Seconds to wait for the stream to confirm; after that nobody knows, and the batch is sent again."""
 
@@ -118,13 +121,15 @@ class Relay:
         self._singly = singly
         self._batch_size = batch_size
         # A SQLite store has one process: the lease of one that was killed is its own, and not to be waited for.
-        self._holder = "the only process" if engine.dialect.name == "sqlite" else str(uuid_utils.uuid7())
+        self._alone = engine.dialect.name == "sqlite"
+        self._holder = "the only process" if self._alone else str(uuid_utils.uuid7())
         self._woken = asyncio.Event()
         self._marking: dict[int, None] = {}  # published, and on the way to being marked as sent
         self._fresh: deque[Unsent] = deque(maxlen=2 * batch_size)  # committed a moment ago: need not be read again
         self._ahead: asyncio.Task[list[Unsent]] | None = None  # the reading of what follows the batch on its way
         self._last = 0  # the highest position that was published
         self._look_at = 0.0  # when the table must be looked into, however much is fresh
+        self._holes_until = 0.0  # until when it must be each time
         self._marker: asyncio.Task[None] | None = None
         self._much_to_mark = asyncio.Event()
         self._renew_at = 0.0
@@ -158,6 +163,15 @@ class Relay:
 
     async def run(self) -> None:
         """Relays until ``stop``; then what was published is marked as sent, and the next one may relay."""
+        try:
+            await self._run()
+        finally:
+            self._drop_ahead()
+        if self._marker is not None:
+            await self._marker
+        await self._loop.call(lambda connection: drop_lease(connection, "relay", self._holder))
+
+    async def _run(self) -> None:
         attempt = 0
         while not self._stopping:
             self._woken.clear()
@@ -185,10 +199,6 @@ class Relay:
                         await self._woken.wait()
                 except TimeoutError:
                     continue
-        self._drop_ahead()
-        if self._marker is not None:
-            await self._marker
-        await self._loop.call(lambda connection: drop_lease(connection, "relay", self._holder))
 
     async def _hold_lease(self) -> bool:
         asked_at = asyncio.get_running_loop().time()  # from before the call, and by a clock that nobody steps
@@ -205,9 +215,13 @@ class Relay:
             self._marker.result()  # a store that cannot mark as sent would have everything sent again, and again
         if not self._nc.is_connected:
             raise NotConfirmed("not connected to NATS")  # the client would keep it, and send it a second time
-        fresh = self._take_fresh()
-        rows = fresh or await (self._ahead or self._look())
+        # What was read ahead may have been read before the commit that woke us: of itself it says not that all is sent.
+        ahead = await self._ahead if self._ahead else []
+        self._ahead = None
+        fresh = [] if ahead else self._take_fresh()
+        rows = ahead or fresh or await self._look()
         if not fresh:
+            self._note_holes(rows)
             self._read_ahead(rows)
         for stream, run in groupby(rows, key=attrgetter("stream")):
             batch, began = list(run), time.time_ns()
@@ -225,7 +239,7 @@ class Relay:
         or what could not be published. What a stream lost again stands before all of it, so the table has its turn.
         """
         rows: list[Unsent] = []
-        if self._ahead is not None or time.monotonic() >= self._look_at:
+        if time.monotonic() >= self._look_at or time.monotonic() < self._holes_until:
             return rows
         next_one = self._last + 1
         while self._fresh and len(rows) < self._batch_size and self._fresh[0].position <= next_one:
@@ -235,21 +249,33 @@ class Relay:
                 next_one += 1
         return rows
 
+    def _note_holes(self, rows: Sequence[Unsent]) -> None:
+        """Has only the table followed for as long as somebody may yet commit a position that these rows left out.
+
+        PostgreSQL gives positions out before the commit. What is decided on an event that stands in a hole is handed
+        over behind the last of these rows, and would go out before it.
+        """
+        consecutive = range(self._last + 1, self._last + 1 + len(rows))
+        if not self._alone and any(row.position != place for row, place in zip(rows, consecutive, strict=True)):
+            self._holes_until = time.monotonic() + HOLES_CLOSE_WITHIN
+
     def _read_ahead(self, batch: Sequence[Unsent]) -> None:
         """Reads what follows a whole batch from the table while that one is on its way, unless it was handed over.
 
         It looks at the whole table, not behind the batch: what another replica commits meanwhile may stand before it.
         """
-        self._ahead = None
         if len(batch) < self._batch_size or (self._fresh and self._fresh[0].position <= batch[-1].position + 1):
             return
         self._ahead = asyncio.create_task(self._look([row.position for row in batch]))
 
     def _drop_ahead(self) -> None:
         """Forgets what was read ahead: what became of the batch before it is not known."""
-        if self._ahead is not None and not self._ahead.cancel():
+        if self._ahead is None:
+            return
+        if not self._ahead.cancel():
             self._ahead.exception()  # it met the same trouble, or will meet it again
         self._ahead = None
+        self._look_at = 0.0
 
     async def _look(self, on_its_way: Sequence[int] = ()) -> list[Unsent]:
         self._look_at = time.monotonic() + LOOK_EVERY

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import uuid_utils
+from sqlalchemy import Connection as SQLConnection
 from sqlalchemy import Engine, create_engine, text, update
 
 from shared import clock, outbox
@@ -21,7 +22,7 @@ from shared.database import LOOP, reading, writing
 from shared.loop import Loop, LoopEnded
 from shared.outbox import OUTBOX
 from shared.reconcile import reconcile as reconcile_store
-from shared.relay import LEASES, TIMEOUT, Relay, drop_lease, take_lease
+from shared.relay import LEASES, LOOK_EVERY, TIMEOUT, Relay, drop_lease, take_lease
 from shared.streams import api, platform_streams, reconcile
 from shared.surface import Surface
 from shared.testing.nats import NatsServer
@@ -46,14 +47,18 @@ async def loop(store: Engine) -> AsyncIterator[Loop]:
 
 
 def record(store: Engine, count: int, **more: object) -> list[dict[str, Any]]:
+    with writing(store) as connection:
+        return written(connection, count, **more)
+
+
+def written(connection: SQLConnection, count: int, **more: object) -> list[dict[str, Any]]:
     group = str(uuid_utils.uuid7())
     rows = [
         {"id": str(uuid_utils.uuid7()), "stream": STREAM, "subject": subject_of(NetworkRegistered, group),
          "aggregate": group, "sequence": sequence, "payload": b"{}", "recorded_at": clock.now(), **more}
         for sequence in range(1, count + 1)
     ]  # fmt: skip
-    with writing(store) as connection:
-        outbox.record(connection, rows)
+    outbox.record(connection, rows)
     return rows
 
 
@@ -210,6 +215,59 @@ async def test_what_stands_behind_a_message_that_its_stream_refused_is_not_sent_
     assert ids == [rows[0]["id"], rows[2]["id"], rows[1]["id"]]
 
 
+async def test_what_is_committed_while_a_whole_batch_is_on_its_way_does_not_wait_for_the_next_look(
+    store: Engine, loop: Loop, tmp_path: Path
+) -> None:
+    async with NatsServer(tmp_path) as server:
+        nc = await server.connect("membership")
+        await reconcile(nc, platform_streams(), [])
+        with ThreadPoolExecutor(1) as reader:
+            relay = Relay(nc, loop, store, reader, nothing_to_restore, batch_size=100)
+            running = asyncio.create_task(relay.run())
+            await asyncio.sleep(0.1)  # it has looked, and found nothing
+            assert server.process is not None
+            server.process.send_signal(signal.SIGSTOP)
+            record(store, 100)
+            relay.wake()
+            await asyncio.sleep(0.3)  # the batch is on its way, and what follows has been read: nothing
+            [last] = record(store, 1)
+            with reading(store) as connection:
+                relay.hand_over(row for row in outbox.unsent(connection, 101) if row.id == last["id"])
+            server.process.send_signal(signal.SIGCONT)
+            async with asyncio.timeout(0.7 * LOOK_EVERY):
+                while relay._last < 101:  # noqa: ASYNC110  the relay tells nobody
+                    await asyncio.sleep(0.01)
+            await everything_sent(store)
+            relay.stop()
+            await running
+
+
+async def test_what_was_decided_on_an_event_that_was_committed_late_goes_out_behind_it(
+    loop: Loop, store: Engine, tmp_path: Path
+) -> None:
+    if store.dialect.name == "sqlite":
+        pytest.skip("positions are given out in the order of the commits")
+    async with NatsServer(tmp_path) as server:
+        nc = await server.connect("membership")
+        await reconcile(nc, platform_streams(), [])
+        with ThreadPoolExecutor(1) as reader:
+            relay = Relay(nc, loop, store, reader, nothing_to_restore)
+            running = asyncio.create_task(relay.run())
+            with writing(store) as slow:
+                [late] = written(slow, 1)
+                [early] = record(store, 1)  # of another replica
+                relay.wake()
+                await everything_sent(store)
+            [behind] = record(store, 1)
+            with reading(store) as connection:
+                relay.hand_over(outbox.unsent(connection, 2))
+            await everything_sent(store)
+            relay.stop()
+            await running
+        ids = [await id_in_stream(nc, place) for place in (1, 2, 3)]
+    assert ids == [early["id"], late["id"], behind["id"]]
+
+
 async def test_what_was_read_ahead_waits_for_a_batch_that_its_stream_refused(
     store: Engine, loop: Loop, tmp_path: Path
 ) -> None:
@@ -253,6 +311,18 @@ async def test_reconcile_sends_again_what_a_stream_lost_and_not_what_it_let_go_o
         assert await reconcile_store(nc, store, loop) == {"DELIVERIES": 2}
     with reading(store) as connection:
         assert [row.id for row in outbox.unsent(connection, 9)] == [row["id"] for row in lost]
+
+
+def test_what_is_no_longer_kept_is_not_waited_for(store: Engine) -> None:
+    record(store, 3)
+    with writing(store) as connection:
+        first, second, third = (row.position for row in outbox.unsent(connection, 3))
+        outbox.mark_sent(connection, [first, second, third])
+        outbox.forget(connection, [first])
+        outbox.mark_unsent(connection, [first, second, third])
+        outbox.forget(connection, [second])
+        assert outbox.count_unsent(connection) == 1
+        assert [row.position for row in outbox.unsent(connection, 3)] == [third]
 
 
 async def test_a_relay_outlives_a_store_that_is_away(store: Engine, loop: Loop, tmp_path: Path) -> None:
