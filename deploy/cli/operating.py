@@ -1,5 +1,6 @@
 """``concord status`` and ``reconcile``: the same question to every service."""
 
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -11,16 +12,24 @@ from deploy.cli.top import picture
 from shared.contracts.platform import Reconcile, Reply
 from shared.identity import SERVICES
 
+ANSWER_WITHIN = 5.0
+"""Seconds; a service that takes longer to say how it is, is not well."""
+STRAGGLERS = 1.0
+"""Seconds that are left for replicas that take longer than the first of each service: one that is unwell may."""
+
 
 @complaining
 def status(data: Data = options.DATA, principal: options.As = options.AS, as_json: AsJson = False) -> None:
     """Say how every replica of every service is: whether it is ready, and what lies undone.
 
+    A replica that answers a second later than the others is not shown.
+
     Ends with 0 if all are ready, with 1 if not.
     """
     from deploy.cli import roll_call, wire  # noqa: PLC0415  help need not wait for what speaks to NATS
 
-    rows = wire.on_stack(data, principal, lambda nc: roll_call.look(nc, SERVICES)).rows()
+    look = partial(roll_call.look, services=SERVICES, answer_within=ANSWER_WITHIN, stragglers=STRAGGLERS)
+    rows = wire.on_stack(data, principal, look).rows()
     if as_json:
         show_json(Reply(outcome="answered", answer=rows).model_dump(mode="json"))
     else:

@@ -70,7 +70,9 @@ def _row(now: Answered, known: dict[str, Answered]) -> dict[str, object]:
     return row
 
 
-async def look(nc: Connection, services: Sequence[str]) -> Look:
+async def look(
+    nc: Connection, services: Sequence[str], *, answer_within: float = ANSWER_WITHIN, stragglers: float = STRAGGLERS
+) -> Look:
     """Asks everybody once. ``NotPermitted`` if these credentials may not ask."""
     if not nc.is_connected:
         return Look([Answered(service, 0, sentence="there is no connection to NATS") for service in services])
@@ -93,10 +95,10 @@ async def look(nc: Connection, services: Sequence[str]) -> Look:
         await nc.publish(subject, asked, reply=f"{inbox}.{service}", headers=dict(cloudevent.STRUCTURED_HEADERS))
     answered = asyncio.create_task(everybody.wait())
     try:
-        await asyncio.wait({answered, forbidden}, timeout=ANSWER_WITHIN, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({answered, forbidden}, timeout=answer_within, return_when=asyncio.FIRST_COMPLETED)
         if forbidden.done():
             raise NotPermitted(f"Not permitted: {nc.principal} may not ask the services how they are.")
-        await asyncio.sleep(STRAGGLERS)
+        await asyncio.sleep(stragglers)
     finally:
         forbidden.cancel()
         answered.cancel()
@@ -104,7 +106,7 @@ async def look(nc: Connection, services: Sequence[str]) -> Look:
         await subscription.unsubscribe()
     for service, said in answers.items():
         if not said:
-            said.append(Answered(service, 0, sentence=f"it does not answer within {ANSWER_WITHIN:g} s"))
+            said.append(Answered(service, 0, sentence=f"it does not answer within {answer_within:g} s"))
     return Look([each for said in answers.values() for each in said])
 
 

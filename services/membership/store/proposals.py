@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import and_, func, or_, select
+from sqlalchemy import and_, exists, func, or_, select
 
 from services.membership import tables
 from services.membership.domain.proposal import Proposal
@@ -29,8 +29,8 @@ def proposal_page(reader: Reader, query: ListProposals) -> ProposalPage:
         if wanted is not None:
             statement = statement.where(column == wanted)
     if query.awaits is not None:
-        silent = select(voice.owner).where(voice.key == query.awaits, voice.stance.is_(None))
-        statement = statement.where(c.state == "open", c.id.in_(silent))
+        silent = exists().where(voice.owner == c.id, voice.key == query.awaits, voice.stance.is_(None))
+        statement = statement.where(c.state == "open", silent)
     rows, total, more = page(reader, statement, c.id, query.after, query.limit)
     summaries = tuple(
         ProposalSummary.model_validate({**row._mapping, "outcome": row.decision["outcome"] if row.decision else None})
