@@ -20,10 +20,12 @@ from sqlalchemy import (
     bindparam,
     cast,
     delete,
+    exists,
     literal,
     null,
     or_,
     select,
+    tuple_,
     union_all,
 )
 
@@ -42,14 +44,15 @@ from services.notifications.domain.routing import ROLE_OF, Audience, Bond, Relat
 from services.notifications.domain.subscriber import Subscriber, Subscription
 from shared import clock
 from shared.contracts.notifications import Standing, Topic
+from shared.database import lots
 from shared.figures import unsent_of
 from shared.identity import DELIVERIES
 from shared.outbox import OUTBOX, UNSENT
 from shared.settings import Settings
 from shared.unit_of_work import Aggregate, Reader, Work
 
-FORGOTTEN_AT_ONCE = 20
-"""Announcements one transaction forgets, each with all who were told."""
+FORGOTTEN_AT_ONCE = 2000
+"""Lines of the delivery log that one transaction forgets at most, and at most so many announcements."""
 
 SUBSCRIBERS = Aggregate(
     Subscriber,
@@ -88,9 +91,9 @@ def audience(work: Work, rule: Rule, facts: Mapping[str, Any]) -> Audience:
     return Audience(
         bonds=bonds,
         wishes=wishes,
-        muted=_muted(work, rule.topic) if bonds else frozenset(),
+        muted=_muted(work, rule.topic, {bond.principal for bond in bonds}),
         concerned={network.id: network.region for network in concerned.values()},
-        roles=_roles(work, rule.topic, list(concerned)) if any(wish.subscription.role for wish in wishes) else {},
+        roles=_roles(work, {wish.subscriber for wish in wishes if wish.subscription.role}, list(concerned)),
         names=names,
     )
 
@@ -120,13 +123,12 @@ def _wishes(work: Work, topic: Topic, concerned: Sequence[Network]) -> list[Wish
 
 @cache
 def _who_wishes() -> Select[Any]:
+    # Two lookups, since an OR of the two has every subscription to the topic read.
     c = tables.subscriptions.c
-    wanted = (
-        c.topic == bindparam("topic"),
-        or_(c.network.is_(None), c.network.in_(_list("networks"))),
-        or_(c.region.is_(None), c.region.in_(_list("regions"))),
-    )
-    return select(tables.subscriptions).where(*wanted).order_by(c.owner, c.key)
+    wanted = (c.topic == bindparam("topic"), or_(c.region.is_(None), c.region.in_(_list("regions"))))
+    of_any, of_these = c.network.is_(None), c.network.in_(_list("networks"))
+    found = union_all(*(select(tables.subscriptions).where(*wanted, limit) for limit in (of_any, of_these))).subquery()
+    return select(found).order_by(found.c.owner, found.c.key)
 
 
 def _list(name: str) -> BindParameter[Sequence[str]]:
@@ -160,28 +162,31 @@ def _who_is_bound(asked: tuple[tuple[int, Relation, str | None], ...]) -> Select
     return select(found.tell, found.principal, found.network, found.name, found.via).order_by(*order)
 
 
-def _muted(work: Work, topic: Topic) -> frozenset[str]:
-    return frozenset(row.owner for row in work.select(_who_is_deaf(), {"topic": topic}))
+def _muted(work: Work, topic: Topic, principals: Collection[str]) -> frozenset[str]:
+    """Those of these people who do not want to hear of a topic."""
+    asked = ({"topic": topic, "principals": lot} for lot in lots(principals))
+    return frozenset(row.owner for given in asked for row in work.select(_who_is_deaf(), given))
 
 
 @cache
 def _who_is_deaf() -> Select[Any]:
-    return select(tables.mutes.c.owner).where(tables.mutes.c.key == bindparam("topic"))
+    c = tables.mutes.c
+    return select(c.owner).where(c.owner.in_(_list("principals")), c.key == bindparam("topic"))
 
 
-def _roles(work: Work, topic: Topic, networks: Collection[str]) -> dict[str, frozenset[Standing]]:
-    """What those who subscribed to a topic for a role are in these networks; a data steward is one everywhere."""
+def _roles(work: Work, principals: Collection[str], networks: Collection[str]) -> dict[str, frozenset[Standing]]:
+    """What these people are in these networks; a data steward is one everywhere."""
     roles: dict[str, frozenset[Standing]] = {}
-    for row in work.select(_roles_of_those_who_ask(), {"topic": topic, "networks": sorted(networks)}):
-        roles[row.principal] = roles.get(row.principal, frozenset()) | {row.role}
+    for lot in lots(principals):
+        for row in work.select(_roles_of_some(), {"principals": lot, "networks": sorted(networks)}):
+            roles[row.principal] = roles.get(row.principal, frozenset()) | {row.role}
     return roles
 
 
 @cache
-def _roles_of_those_who_ask() -> Select[Any]:
-    c, found = tables.subscriptions.c, _all_roles(_list("networks")).subquery().c
-    asking = select(c.owner).where(c.topic == bindparam("topic"), c.role.is_not(None))
-    return select(found.principal, found.role).where(found.principal.in_(asking)).distinct()
+def _roles_of_some() -> Select[Any]:
+    found = _all_roles(_list("networks")).subquery().c
+    return select(found.principal, found.role).where(found.principal.in_(_list("principals"))).distinct()
 
 
 def _all_roles(networks: BindParameter[Sequence[str]] | None) -> CompoundSelect[Any]:
@@ -264,7 +269,9 @@ def deliveries(
             statement = statement.where(column == wanted)
     if after is not None:
         announcement, last = after
-        statement = statement.where(or_(told.owner < announcement, and_(told.owner == announcement, told.key > last)))
+        # The first of the two is where an index is entered; of an OR alone everything newer would be read again.
+        behind = or_(told.owner < announcement, told.key > last)
+        statement = statement.where(told.owner <= announcement, behind)
     return reader.select(statement)
 
 
@@ -274,8 +281,11 @@ def deliveries_waiting(connection: Connection) -> dict[str, int]:
 
 
 def forget_old_announcements(settings: Settings, connection: Connection) -> int:
-    """Forgets some announcements older than the log is kept, each with all who were told; how many."""
-    said = tables.announcements.c
+    """Forgets some lines of announcements older than the log is kept, and those that have none left; how many."""
+    said, told = tables.announcements.c, tables.tellings.c
     before = clock.now() - timedelta(days=settings.delivery_log_days)
     oldest = select(said.id).where(said.told_at < before).order_by(said.told_at, said.id).limit(FORGOTTEN_AT_ONCE)
-    return connection.execute(delete(tables.announcements).where(said.id.in_(oldest))).rowcount
+    lines = select(told.owner, told.key).where(told.owner.in_(oldest)).limit(FORGOTTEN_AT_ONCE)
+    forgotten = connection.execute(delete(tables.tellings).where(tuple_(told.owner, told.key).in_(lines))).rowcount
+    empty = ~exists().where(told.owner == said.id)
+    return forgotten + connection.execute(delete(tables.announcements).where(said.id.in_(oldest), empty)).rowcount

@@ -25,15 +25,16 @@ subscribers = _aggregate("subscribers")
 subscriptions = _part(
     "subscriptions",
     subscribers,
-    Column("topic", Key, nullable=False, index=True),
+    Column("topic", Key, nullable=False, index=True),  # unused since level 0005: a later step may take this index away
     Column("network", Key),
     Column("region", Key),
     Column("role", Key),
     Column("channel", Key, nullable=False),
     Column("since", Moment, nullable=False),
 )
+Index("subscriptions_of_network", subscriptions.c.topic, subscriptions.c.network)
 mutes = _part("mutes", subscribers, Column("since", Moment, nullable=False))
-Index("mutes_of_topic", mutes.c.key)
+Index("mutes_of_topic", mutes.c.key)  # unused since level 0005 too
 
 # Who was told what --------------------------------------------------------------------------------------------------
 
