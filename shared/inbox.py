@@ -19,6 +19,7 @@ from sqlalchemy import (
     delete,
     func,
     select,
+    tuple_,
 )
 
 from shared.database import LOOP, Document, Key, Moment, insert, lock_counters, lots, rows_among, upsert
@@ -90,7 +91,9 @@ def next_in_turn(connection: Connection, keys: Collection[str], limit: int) -> S
     """
     if not keys or connection.scalar(_ANY_PARKED) is None:
         return []
-    last = select(CURSORS.c.sequence).where(CURSORS.c.key == PARKED.c.key).scalar_subquery()
+    # From the cursor on: of those that wait behind one aggregate, none is looked at that stays.
+    over = (CURSORS.c.key == PARKED.c.key) & (PARKED.c.sequence <= CURSORS.c.sequence)
+    handled_meanwhile = select(PARKED.c.key, PARKED.c.sequence).join_from(CURSORS, PARKED, over)
     head = PARKED.alias()
     behind_one_in_turn = (
         select(PARKED)
@@ -101,7 +104,8 @@ def next_in_turn(connection: Connection, keys: Collection[str], limit: int) -> S
     found: list[Row[Any]] = []
     for lot in lots(keys):
         mine = PARKED.c.key.in_(lot)
-        connection.execute(delete(PARKED).where(mine, PARKED.c.sequence <= last))
+        gone = handled_meanwhile.where(CURSORS.c.key.in_(lot))
+        connection.execute(delete(PARKED).where(tuple_(PARKED.c.key, PARKED.c.sequence).in_(gone)))
         found += connection.execute(behind_one_in_turn.where(mine).limit(limit - len(found))).all()
     return found
 

@@ -182,12 +182,13 @@ def list_blackouts(query: ListBlackouts, reader: Reader) -> BlackoutPage:
 @on.command(RecordAttendance, loads=lambda command: [(MEETINGS, command.meeting), (NETWORKS, command.network)])
 def record_attendance(command: RecordAttendance, work: Work) -> Done | Refusal:
     state, network = work.load(MEETINGS, command.meeting), work.load(NETWORKS, command.network)
+    all_told = all(person.minutes is not None for person in command.attended)
     decision = ledger.record_attendance(
         command,
         state,
         network,
         venue=work.load(VENUES, state.venue) if state else None,
-        known=store.known(work),
+        known={} if all_told else store.known(work),  # every journey ever loaded
         at=work.now,
         member=state is not None and store.ever_member(work, state.umbrella, command.network),
         earlier=store.attendance_recorded(work, command.meeting, command.network),

@@ -121,6 +121,7 @@ ledger = _aggregate(
     CheckConstraint("travelled >= 0 AND forgone >= 0", name="nobody_travels_backwards"),
 )
 Index("ledger_of_umbrella", ledger.c.umbrella, ledger.c.written_at)
+Index("ledger_of_meeting", ledger.c.meeting, ledger.c.network)
 
 # What membership said -----------------------------------------------------------------------------------------------
 
@@ -141,3 +142,4 @@ member_networks = _aggregate(
     Column("network", Key, nullable=False),
     Column("admitted", Boolean, nullable=False),
 )
+Index("member_networks_of_network", member_networks.c.network, member_networks.c.umbrella)

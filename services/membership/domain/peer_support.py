@@ -118,10 +118,11 @@ def match(requests: Collection[HelpRequest], offers: Collection[Offer], in_hand:
     """
     held = dict(in_hand)
     matches = []
+    in_turn = sorted(offers, key=lambda offer: (offer.asked, offer.id))
     for request in sorted(requests, key=lambda request: request.id):
         found = [
             Match(request=request.id, offer=offer.id, mentor=offer.mentor, score=_score(request, offer))
-            for offer in sorted(offers, key=lambda offer: (offer.asked, offer.id))
+            for offer in in_turn
             if offer.mentor and _may_help(request, offer) and held.get(offer.mentor, 0) < offer.at_once
         ]
         if found:
