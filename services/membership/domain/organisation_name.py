@@ -309,12 +309,6 @@ def _names(organisation: Organisation) -> Iterator[tuple[CalledBy, str]]:
             yield cast("CalledBy", by), text
 
 
-@lru_cache(maxsize=2)
-def names(called: tuple[Called, ...]) -> Names:
-    """The same, ready to be asked; made once for as long as nobody is called anything else."""
-    return Names(called)
-
-
 def in_words(candidates: Sequence[Candidate], known: Mapping[str, Organisation]) -> str:
     """Which organisation is meant, or why that is not certain."""
     if not candidates:

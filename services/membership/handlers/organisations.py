@@ -68,8 +68,8 @@ def find_organisation(query: FindOrganisation, reader: Reader) -> OrganisationMa
 
 @on.query(MatchOrganisation)
 def match_organisation(query: MatchOrganisation, reader: Reader) -> OrganisationCandidates:
-    known = store.every_organisation(reader)
-    candidates = organisation_name.names(organisation_name.called(known.values())).candidates(query.text)
+    _, known, names = store.register(reader)
+    candidates = names.candidates(query.text)
     certain = organisation_name.certain(candidates, known)
     return OrganisationCandidates(
         answer=organisation_name.in_words(candidates, known),
