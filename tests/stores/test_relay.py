@@ -234,7 +234,7 @@ async def test_what_is_committed_while_a_whole_batch_is_on_its_way_does_not_wait
             with reading(store) as connection:
                 relay.hand_over(row for row in outbox.unsent(connection, 101) if row.id == last["id"])
             server.process.send_signal(signal.SIGCONT)
-            async with asyncio.timeout(0.7 * LOOK_EVERY):
+            async with asyncio.timeout(0.95 * LOOK_EVERY):
                 while relay._last < 101:  # noqa: ASYNC110  the relay tells nobody
                     await asyncio.sleep(0.01)
             await everything_sent(store)
