@@ -5,6 +5,7 @@ import json
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,22 @@ async def nothing_to_restore() -> None:
     raise AssertionError("the streams are there")
 
 
+@asynccontextmanager
+async def relaying(
+    store: Engine, loop: Loop, directory: Path, **options: int
+) -> AsyncIterator[tuple[Relay, NatsServer, Connection]]:
+    """A relay at work on a server whose streams are there; it leaves at the end."""
+    async with NatsServer(directory) as server:
+        nc = await server.connect("membership")
+        await reconcile(nc, platform_streams(), [])
+        with ThreadPoolExecutor(1) as reader:
+            relay = Relay(nc, loop, store, reader, nothing_to_restore, **options)
+            running = asyncio.create_task(relay.run())
+            yield relay, server, nc
+            relay.stop()
+            await running
+
+
 async def relay_everything(
     nc: Connection, loop: Loop, store: Engine, restore: Callable[[], Awaitable[None]] = nothing_to_restore
 ) -> None:
@@ -76,6 +93,14 @@ async def relay_everything(
         await everything_sent(store)
         relay.stop()
         await running
+
+
+async def in_trouble(relay: Relay, within: float = 10) -> str:
+    """Why no event gets out, once that is so."""
+    async with asyncio.timeout(within):
+        while relay.trouble is None:  # noqa: ASYNC110  the relay tells nobody
+            await asyncio.sleep(0.02)
+    return relay.trouble
 
 
 async def everything_sent(store: Engine) -> None:
@@ -126,27 +151,17 @@ async def test_a_relay_makes_a_stream_anew_that_nobody_follows_and_ends_with_eve
 async def test_a_relay_does_not_wait_for_an_answer_that_was_lost_with_its_connection(
     store: Engine, loop: Loop, tmp_path: Path
 ) -> None:
-    async with NatsServer(tmp_path) as server:
-        nc = await server.connect("membership")
-
-        await reconcile(nc, platform_streams(), [])
-        with ThreadPoolExecutor(1) as reader:
-            relay = Relay(nc, loop, store, reader, nothing_to_restore)
-            running = asyncio.create_task(relay.run())
-            assert server.process is not None
-            server.process.send_signal(signal.SIGSTOP)
-            record(store, 1)
-            relay.wake()
-            async with asyncio.timeout(TIMEOUT):
-                while relay.trouble is None:  # noqa: ASYNC110  the relay tells nobody
-                    await asyncio.sleep(0.02)
-            server.kill()
-            server.start()
-            async with asyncio.timeout(TIMEOUT / 2):
-                while unsent(store) or relay.trouble:  # noqa: ASYNC110  the relay tells nobody
-                    await asyncio.sleep(0.02)
-            relay.stop()
-            await running
+    async with relaying(store, loop, tmp_path) as (relay, server, _):
+        assert server.process is not None
+        server.process.send_signal(signal.SIGSTOP)
+        record(store, 1)
+        relay.wake()
+        await in_trouble(relay, TIMEOUT)
+        server.kill()
+        server.start()
+        async with asyncio.timeout(TIMEOUT / 2):
+            while unsent(store) or relay.trouble:  # noqa: ASYNC110  the relay tells nobody
+                await asyncio.sleep(0.02)
 
 
 @pytest.mark.parametrize("known", [[0], [2], [0, 1, 4]])
@@ -172,20 +187,13 @@ async def test_what_is_handed_over_goes_out_behind_what_only_the_table_tells_of(
     store: Engine, loop: Loop, tmp_path: Path, handed_over: range
 ) -> None:
     first = record(store, 1)
-    async with NatsServer(tmp_path) as server:
-        nc = await server.connect("membership")
-        await reconcile(nc, platform_streams(), [])
-        with ThreadPoolExecutor(1) as reader:
-            relay = Relay(nc, loop, store, reader, nothing_to_restore)
-            running = asyncio.create_task(relay.run())
-            await everything_sent(store)
-            rows = record(store, 50)
-            with reading(store) as connection:
-                behind = outbox.unsent(connection, 50)
-            relay.hand_over(behind[place] for place in handed_over)
-            await everything_sent(store)
-            relay.stop()
-            await running
+    async with relaying(store, loop, tmp_path) as (relay, _, nc):
+        await everything_sent(store)
+        rows = record(store, 50)
+        with reading(store) as connection:
+            behind = outbox.unsent(connection, 50)
+        relay.hand_over(behind[place] for place in handed_over)
+        await everything_sent(store)
         ids = [await id_in_stream(nc, place) for place in range(1, 52)]
     assert ids == [row["id"] for row in [*first, *rows]]
 
@@ -195,21 +203,11 @@ async def test_what_stands_behind_a_message_that_its_stream_refused_is_not_sent_
 ) -> None:
     subject = subject_of(NetworkRegistered, "0b1c")
     rows = [*record(store, 1), *record(store, 1, subject="inbound-refused.v1.stray"), *record(store, 1)]
-    async with NatsServer(tmp_path) as server:
-        nc = await server.connect("membership")
-        await reconcile(nc, platform_streams(), [])
-        with ThreadPoolExecutor(1) as reader:
-            relay = Relay(nc, loop, store, reader, nothing_to_restore)
-            running = asyncio.create_task(relay.run())
-            async with asyncio.timeout(10):
-                while relay.trouble is None:  # noqa: ASYNC110  the relay tells nobody
-                    await asyncio.sleep(0.02)
-            assert "expected stream does not match" in relay.trouble
-            with writing(store) as connection:
-                connection.execute(update(OUTBOX).where(OUTBOX.c.id == rows[1]["id"]).values(subject=subject))
-            await everything_sent(store)
-            relay.stop()
-            await running
+    async with relaying(store, loop, tmp_path) as (relay, _, nc):
+        assert "expected stream does not match" in await in_trouble(relay)
+        with writing(store) as connection:
+            connection.execute(update(OUTBOX).where(OUTBOX.c.id == rows[1]["id"]).values(subject=subject))
+        await everything_sent(store)
         ids = [await id_in_stream(nc, place) for place in range(1, 4)]
         assert (await api(nc, f"STREAM.INFO.{STREAM}"))["state"]["messages"] == 3
     assert ids == [rows[0]["id"], rows[2]["id"], rows[1]["id"]]
@@ -218,28 +216,21 @@ async def test_what_stands_behind_a_message_that_its_stream_refused_is_not_sent_
 async def test_what_is_committed_while_a_whole_batch_is_on_its_way_does_not_wait_for_the_next_look(
     store: Engine, loop: Loop, tmp_path: Path
 ) -> None:
-    async with NatsServer(tmp_path) as server:
-        nc = await server.connect("membership")
-        await reconcile(nc, platform_streams(), [])
-        with ThreadPoolExecutor(1) as reader:
-            relay = Relay(nc, loop, store, reader, nothing_to_restore, batch_size=100)
-            running = asyncio.create_task(relay.run())
-            await asyncio.sleep(0.1)  # it has looked, and found nothing
-            assert server.process is not None
-            server.process.send_signal(signal.SIGSTOP)
-            record(store, 100)
-            relay.wake()
-            await asyncio.sleep(0.3)  # the batch is on its way, and what follows has been read: nothing
-            [last] = record(store, 1)
-            with reading(store) as connection:
-                relay.hand_over(row for row in outbox.unsent(connection, 101) if row.id == last["id"])
-            server.process.send_signal(signal.SIGCONT)
-            async with asyncio.timeout(0.95 * LOOK_EVERY):
-                while relay._last < 101:  # noqa: ASYNC110  the relay tells nobody
-                    await asyncio.sleep(0.01)
-            await everything_sent(store)
-            relay.stop()
-            await running
+    async with relaying(store, loop, tmp_path, batch_size=100) as (relay, server, _):
+        await asyncio.sleep(0.1)  # it has looked, and found nothing
+        assert server.process is not None
+        server.process.send_signal(signal.SIGSTOP)
+        record(store, 100)
+        relay.wake()
+        await asyncio.sleep(0.3)  # the batch is on its way, and what follows has been read: nothing
+        [last] = record(store, 1)
+        with reading(store) as connection:
+            relay.hand_over(row for row in outbox.unsent(connection, 101) if row.id == last["id"])
+        server.process.send_signal(signal.SIGCONT)
+        async with asyncio.timeout(0.95 * LOOK_EVERY):
+            while relay._last < 101:  # noqa: ASYNC110  the relay tells nobody
+                await asyncio.sleep(0.01)
+        await everything_sent(store)
 
 
 async def test_what_was_decided_on_an_event_that_was_committed_late_goes_out_behind_it(
@@ -247,23 +238,16 @@ async def test_what_was_decided_on_an_event_that_was_committed_late_goes_out_beh
 ) -> None:
     if store.dialect.name == "sqlite":
         pytest.skip("positions are given out in the order of the commits")
-    async with NatsServer(tmp_path) as server:
-        nc = await server.connect("membership")
-        await reconcile(nc, platform_streams(), [])
-        with ThreadPoolExecutor(1) as reader:
-            relay = Relay(nc, loop, store, reader, nothing_to_restore)
-            running = asyncio.create_task(relay.run())
-            with writing(store) as slow:
-                [late] = written(slow, 1)
-                [early] = record(store, 1)  # of another replica
-                relay.wake()
-                await everything_sent(store)
-            [behind] = record(store, 1)
-            with reading(store) as connection:
-                relay.hand_over(outbox.unsent(connection, 2))
+    async with relaying(store, loop, tmp_path) as (relay, _, nc):
+        with writing(store) as slow:
+            [late] = written(slow, 1)
+            [early] = record(store, 1)  # of another replica
+            relay.wake()
             await everything_sent(store)
-            relay.stop()
-            await running
+        [behind] = record(store, 1)
+        with reading(store) as connection:
+            relay.hand_over(outbox.unsent(connection, 2))
+        await everything_sent(store)
         ids = [await id_in_stream(nc, place) for place in (1, 2, 3)]
     assert ids == [early["id"], late["id"], behind["id"]]
 
@@ -272,21 +256,12 @@ async def test_what_was_read_ahead_waits_for_a_batch_that_its_stream_refused(
     store: Engine, loop: Loop, tmp_path: Path
 ) -> None:
     rows = [*record(store, 150), *record(store, 1, subject="inbound-refused.v1.stray"), *record(store, 349)]
-    async with NatsServer(tmp_path) as server:
-        nc = await server.connect("membership")
-        await reconcile(nc, platform_streams(), [])
-        with ThreadPoolExecutor(1) as reader:
-            relay = Relay(nc, loop, store, reader, nothing_to_restore, batch_size=100)
-            running = asyncio.create_task(relay.run())
-            async with asyncio.timeout(10):
-                while relay.trouble is None:  # noqa: ASYNC110  the relay tells nobody
-                    await asyncio.sleep(0.02)
-            with writing(store) as connection:
-                mended = update(OUTBOX).where(OUTBOX.c.id == rows[150]["id"])
-                connection.execute(mended.values(subject=rows[0]["subject"]))
-            await everything_sent(store)
-            relay.stop()
-            await running
+    async with relaying(store, loop, tmp_path, batch_size=100) as (relay, _, nc):
+        await in_trouble(relay)
+        with writing(store) as connection:
+            mended = update(OUTBOX).where(OUTBOX.c.id == rows[150]["id"])
+            connection.execute(mended.values(subject=rows[0]["subject"]))
+        await everything_sent(store)
         assert (await api(nc, f"STREAM.INFO.{STREAM}"))["state"]["messages"] == len(rows)
         ids = [await id_in_stream(nc, place) for place in range(1, len(rows) + 1)]
     assert ids == [row["id"] for row in rows]
@@ -328,29 +303,18 @@ def test_what_is_no_longer_kept_is_not_waited_for(store: Engine) -> None:
 async def test_a_relay_outlives_a_store_that_is_away(store: Engine, loop: Loop, tmp_path: Path) -> None:
     if store.dialect.name == "sqlite":
         pytest.skip("a file is not away")
-    async with NatsServer(tmp_path) as server:
-        nc = await server.connect("membership")
-        await reconcile(nc, platform_streams(), [])
-
-        with ThreadPoolExecutor(1) as reader:
-            relay = Relay(nc, loop, store, reader, nothing_to_restore)
-            running = asyncio.create_task(relay.run())
-            record(store, 1)
-            await everything_sent(store)
-            shut(store, away=True)
-            try:
-                async with asyncio.timeout(10):
-                    while relay.trouble is None and not running.done():  # noqa: ASYNC110  the relay tells nobody
-                        await asyncio.sleep(0.02)
-                assert "not currently accepting connections" in (relay.trouble or "")
-            finally:
-                shut(store, away=False)
-            record(store, 7)
-            async with asyncio.timeout(10):
-                while unsent(store) or relay.trouble:  # noqa: ASYNC110  the relay tells nobody
-                    await asyncio.sleep(0.02)
-            relay.stop()
-            await running
+    async with relaying(store, loop, tmp_path) as (relay, *_):
+        record(store, 1)
+        await everything_sent(store)
+        shut(store, away=True)
+        try:
+            assert "not currently accepting connections" in await in_trouble(relay)
+        finally:
+            shut(store, away=False)
+        record(store, 7)
+        async with asyncio.timeout(10):
+            while unsent(store) or relay.trouble:  # noqa: ASYNC110  the relay tells nobody
+                await asyncio.sleep(0.02)
 
 
 def shut(store: Engine, *, away: bool) -> None:
