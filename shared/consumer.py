@@ -62,6 +62,7 @@ class Consumer:
         self._heard = 0.0
         self._reconnects = 0
         self._needs_restoring = False
+        self._forgotten = False  # the server no longer knows what was asked of it
         self._refused = 0  # requests since the last one that somebody took
         self._change = asyncio.Event()
 
@@ -70,10 +71,14 @@ class Consumer:
         """Why no message comes in, if none does."""
         if self._refused:
             return f"no messages come in: nobody at NATS hands out those of {self.name}"
-        silent = time.monotonic() - self._heard if self._wanted > 0 else 0.0
-        if silent > UNREADY_AFTER:
+        if (silent := self._silent) > UNREADY_AFTER:
             return f"no messages come in: NATS has not said a word of {self.name} for {silent:.1f} s"
         return None
+
+    @property
+    def _silent(self) -> float:
+        """Seconds since the server last said a word, if it owes us one."""
+        return time.monotonic() - self._heard if self._wanted > 0 else 0.0
 
     async def run(self) -> None:
         """Pulls until cancelled."""
@@ -94,6 +99,8 @@ class Consumer:
                 self._change.clear()
                 if self._wanted <= MOST_ASKED // 2:
                     await self._request(MOST_ASKED - self._wanted)
+                elif self._silent > UNREADY_AFTER:  # a server that deletes a durable may forget to say so
+                    await self._request(1)
                 with suppress(TimeoutError):
                     async with asyncio.timeout(2 * EXPIRES):
                         await self._change.wait()
@@ -115,10 +122,9 @@ class Consumer:
             return True
         if not self._nc.is_connected:
             return False
-        if self._nc.stats["reconnects"] != self._reconnects:
-            return True  # with the old connection the server forgot what we asked for
-        silent = time.monotonic() - self._heard > SILENT_AFTER
-        if silent:
+        if self._forgotten or self._nc.stats["reconnects"] != self._reconnects:
+            return True
+        if silent := self._silent > SILENT_AFTER:
             log.warning("no word from the server; asking anew", durable=self.name)
         return silent
 
@@ -127,6 +133,7 @@ class Consumer:
         if self._subscription is not None:
             await self._subscription.unsubscribe()
         self._reconnects = self._nc.stats["reconnects"]
+        self._forgotten = False
         self._inbox = self._nc.new_inbox()
         self._wanted = 0
         self._heard = time.monotonic()
@@ -159,12 +166,11 @@ class Consumer:
                     "nobody hands out a durable; declaring it", durable=self.name, status=status, reason=description
                 )
             self._refused += 1
-            self._needs_restoring = True
-            self._heard = 0.0
+            self._needs_restoring = self._forgotten = True
         else:
             self._refused = 0
             if status == "409" and "leadership" in description.lower():
-                self._heard = 0.0  # what was asked of the server that led is not known to the one that does now
+                self._forgotten = True  # what was asked of the server that led is not known to the one that does now
         self._change.set()
 
 

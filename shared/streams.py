@@ -41,6 +41,9 @@ RETRY_PAUSE = 0.5
 UNAVAILABLE = 503
 NOT_FOUND = (10059, 10014)
 """Error codes of the server: no such stream, no such consumer."""
+VANISHING = ("stream not found", "error creating store for stream", "consumer closed")
+"""What the server says of something it is still deleting, or that is deleted while it is made: the codes that come with
+these words stand for lasting refusals too."""
 NO_PEERS = 10005
 """Error code of a cluster of which fewer servers are there than a stream shall have copies."""
 
@@ -128,7 +131,7 @@ async def _reconcile_all(nc: Client, streams: Iterable[Stream], durables: Iterab
     for stream in streams:
 
         async def set_stream(config: Config, action: str, name: str = stream.name) -> Config:
-            return await api(nc, f"STREAM.{action.upper()}.{name}", config)
+            return await _put(nc, f"STREAM.{action.upper()}.{name}", config)
 
         declared = {"name": stream.name, **stream.settings}
         done += await _reconcile(nc, f"stream {stream.name}", f"STREAM.INFO.{stream.name}", declared, set_stream)
@@ -137,12 +140,21 @@ async def _reconcile_all(nc: Client, streams: Iterable[Stream], durables: Iterab
 
         async def set_durable(config: Config, action: str, stream: str = durable.stream, at: str = address) -> Config:
             body = {"stream_name": stream, "config": config, "action": action}
-            return await api(nc, f"CONSUMER.CREATE.{at}", body)
+            return await _put(nc, f"CONSUMER.CREATE.{at}", body)
 
         what = f"durable {durable.name} of stream {durable.stream}"
         declared = {"name": durable.name, "durable_name": durable.name, **durable.settings}
         done += await _reconcile(nc, what, f"CONSUMER.INFO.{address}", declared, set_durable)
     return done
+
+
+async def _put(nc: Client, subject: str, body: Config) -> Config:
+    try:
+        return await api(nc, subject, body)
+    except ApiError as error:
+        if str(error) in VANISHING:
+            raise NotNow(f"{subject}: {error}") from None
+        raise
 
 
 async def _reconcile(

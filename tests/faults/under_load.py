@@ -78,11 +78,11 @@ class UnderLoad:
 
     async def reconcile(self) -> int:
         """Does what ``concord reconcile`` does; how many messages were to be sent again, of all streams."""
-        replies = await asyncio.gather(*(self._ask(name, Reconcile(), timeout=30) for name in SERVICES))
-        for name, reply in zip(SERVICES, replies, strict=True):
-            if reply.done is None:
-                self.found.append(f"{name} could not reconcile: {reply}")
-        return sum(sum(reply.done.counts.values()) for reply in replies if reply.done)
+        asked = (self._ask(name, Reconcile(), timeout=30) for name in SERVICES)
+        answers = dict(zip(SERVICES, await asyncio.gather(*asked, return_exceptions=True), strict=True))
+        done = {name: answer.done for name, answer in answers.items() if isinstance(answer, Reply) and answer.done}
+        self.found += [f"{name} could not reconcile: {answers[name]}" for name in SERVICES if name not in done]
+        return sum(sum(each.counts.values()) for each in done.values())
 
     async def _ask(self, service: str, message: Command | Query[Any], timeout: float) -> Reply:  # noqa: ASYNC109  passed on
         asked = write(message, id=str(uuid_utils.uuid7()), source="/operator", time=clock.now())
@@ -101,7 +101,8 @@ class UnderLoad:
                 await self.ready()
                 await asyncio.gather(*(self._flows(durable) for each in DURABLES.values() for durable in each))
         except TimeoutError:
-            self.found.append(f"{what}: the flow did not resume within {FLOWS_WITHIN:g} s: {await self.in_hand()}")
+            why = "; ".join(self.stack.dead()) or await self.in_hand()
+            self.found.append(f"{what}: the flow did not resume within {FLOWS_WITHIN:g} s: {why}")
             return FLOWS_WITHIN
         if (took := time.monotonic() - began) > within:
             self.found.append(f"{what}: the flow took {took:.1f} s to resume, and should take {within:g} s at most")

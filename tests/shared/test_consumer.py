@@ -9,7 +9,7 @@ import pytest
 from nats.aio.msg import Msg
 
 from shared.broker import Connection
-from shared.consumer import LAST_WORDS, Consumer, acknowledge
+from shared.consumer import LAST_WORDS, UNREADY_AFTER, Consumer, acknowledge
 from shared.contracts.membership import NetworkRegistered
 from shared.contracts.message import subject_of
 from shared.streams import api, durables, platform_streams, reconcile
@@ -118,4 +118,16 @@ async def test_a_durable_that_was_deleted_is_made_again(
     await until(lambda: follower.restored == 2, 25)
     await publish(owner, range(1, 2))
     await until(lambda: 1 in follower.heard, 8)
+    await stop(task)
+
+
+async def test_a_durable_of_whose_deletion_the_server_says_nothing_is_missed_before_silence_would_tell(
+    server: NatsServer, follower: Follower, owner: Connection
+) -> None:
+    breaker, task = await server.connect_breaker(), follower.start()
+    for time in range(1, 6):  # every second time, a server in the middle of a burst drops what it was asked for
+        await publish(owner, range(20_000))
+        await asyncio.sleep(0.4)
+        await api(breaker, f"STREAM.DELETE.{STREAM}")
+        await until(lambda seen=time: follower.restored > seen, UNREADY_AFTER + 2)  # type: ignore[misc]
     await stop(task)

@@ -9,6 +9,8 @@ import pytest
 from nats import errors
 
 from shared.broker import Connection
+from shared.contracts.membership import NetworkRegistered
+from shared.contracts.message import subject_of
 from shared.identity import DELIVERIES, SERVICES
 from shared.streams import (
     INBOUND,
@@ -173,3 +175,20 @@ async def test_streams_are_declared_once_the_server_is_there_again(server: NatsS
     server.start()
     async with asyncio.timeout(30):
         assert "created stream EVENTS" in await declaring
+
+
+async def test_what_the_server_is_still_deleting_is_made_once_it_is_gone(server: NatsServer, nc: Connection) -> None:
+    owner, breaker = await server.connect("membership"), await server.connect_breaker()
+    followers = {name: await server.connect(name) for name in ("events", "benchmark", "notifications")}
+
+    async def declare(name: str) -> list[str]:
+        return await reconcile(followers[name], platform_streams(), durables(name, ["membership"]))
+
+    for _ in range(30):  # one deletion in four comes in somebody's way
+        await asyncio.gather(*map(declare, followers))
+        for number in range(200):
+            await owner.publish(subject_of(NetworkRegistered, "n"), str(number).encode())
+        await owner.flush()
+        deleting = asyncio.create_task(api(breaker, "STREAM.DELETE.MEMBERSHIP"))
+        while not deleting.done():
+            await asyncio.gather(*map(declare, followers))
