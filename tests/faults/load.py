@@ -434,7 +434,7 @@ class Load:
         self.platform = platform
         self.ending = False
         self.planning = True
-        """Whether meetings are planned. Each plan that is left by a dead process is a minute's wait at the end."""
+        """Whether meetings are planned. Each plan is a core's second, and more of it if its process dies."""
         self.endings = cycle(("deadline", "early", "withdrawn"))  # in turn, so that even a slow round sees each
         self.publishing = True
         """Whether registers publish. What nobody has read is lost with its stream, and no store could fill it again."""

@@ -313,7 +313,7 @@ STRIKES_WITHIN = 10.0 * TIMES
 async def step_clock(platform: UnderLoad, *, steps: Sequence[timedelta], planning: bool) -> str:
     """At restarts, since nothing else steps the clock of a process; deadlines lie before, between and beyond.
 
-    With ``planning`` there are tasks at work when a service stops, whose claims lapse within a minute of either clock.
+    With ``planning`` there are tasks at work when a service stops, which are taken up again by either clock.
     """
     platform.load.planning = planning
     hours = [platform.random.uniform(*each) for each in ((1, 12), (12, 23.9), (24.1, 36), (36, 47.9), (49, 99))]

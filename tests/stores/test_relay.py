@@ -27,6 +27,7 @@ from shared.relay import LEASES, LOOK_EVERY, TIMEOUT, Relay, drop_lease, take_le
 from shared.streams import api, platform_streams, reconcile
 from shared.surface import Surface
 from shared.testing.nats import NatsServer
+from shared.testing.stores import once_left
 
 STREAM = "MEMBERSHIP"
 
@@ -115,24 +116,37 @@ def unsent(store: Engine) -> int:
         return outbox.count_unsent(connection)
 
 
-def test_one_relay_at_a_time_holds_the_lease(store: Engine) -> None:
+def takes_lease(store: Engine) -> bool:
     with writing(store) as connection:
-        assert take_lease(connection, "relay", "one")
-        assert not take_lease(connection, "relay", "two")
-        assert take_lease(connection, "relay", "one")
-        drop_lease(connection, "relay", "one")
-        assert take_lease(connection, "relay", "two")
+        return take_lease(connection, "relay")
 
 
-def test_a_lease_from_before_the_clock_was_stepped_back_holds_nobody_up(store: Engine) -> None:
+@pytest.mark.parametrize("backend", ["postgresql"])
+def test_one_relay_at_a_time_holds_the_lease(store: Engine, another: Engine) -> None:
+    assert takes_lease(store)
+    assert not takes_lease(another)
+    assert takes_lease(store)
     with writing(store) as connection:
-        take_lease(connection, "relay", "one")
+        drop_lease(connection, "relay")
+    assert takes_lease(another)
+
+
+def test_the_lease_of_a_process_that_is_gone_is_free_at_once(store: Engine, another: Engine) -> None:
+    assert takes_lease(store)
+    store.dispose()  # as the system does for a process that is killed
+    assert once_left(lambda: takes_lease(another))
+
+
+@pytest.mark.parametrize("backend", ["postgresql"])
+def test_a_lease_from_before_the_clock_was_stepped_back_holds_nobody_up(store: Engine, another: Engine) -> None:
+    assert takes_lease(store)
+    with writing(store) as connection:
         connection.execute(update(LEASES).values(held_until=clock.now() + timedelta(hours=1)))
-        assert take_lease(connection, "relay", "two")
+    assert takes_lease(another)
 
 
 async def test_a_relay_makes_a_stream_anew_that_nobody_follows_and_ends_with_everything_marked(
-    store: Engine, loop: Loop, tmp_path: Path
+    store: Engine, another: Engine, loop: Loop, tmp_path: Path
 ) -> None:
     record(store, 700)
     async with NatsServer(tmp_path) as server:
@@ -144,8 +158,7 @@ async def test_a_relay_makes_a_stream_anew_that_nobody_follows_and_ends_with_eve
         await relay_everything(nc, loop, store, restore)
         told = await api(nc, f"STREAM.INFO.{STREAM}")
     assert told["state"]["messages"] == 700
-    with writing(store) as connection:
-        assert take_lease(connection, "relay", "the next one")
+    assert takes_lease(another)
 
 
 async def test_a_relay_does_not_wait_for_an_answer_that_was_lost_with_its_connection(
