@@ -38,10 +38,11 @@ from shared.timers import Timer
 from tests.faults import checker
 from tests.faults.checker import CHECKS, Facts, gather, problems
 from tests.faults.ledger import Ledger
-from tests.faults.load import Load, Platform
+from tests.faults.load import Load
 from tests.faults.rounds import READY_WITHIN, SETTLED_WITHIN, settled
 from tests.faults.schedule import PLATFORM, Round
 from tests.faults.stack import Stack
+from tests.faults.teller import Platform
 
 CONCORD = Path(sys.executable).parent / "concord"
 SEED = 5

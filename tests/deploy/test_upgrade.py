@@ -31,10 +31,10 @@ from shared.testing.nats import NatsServer
 from shared.testing.stores import Backend, new_store
 from tests.faults import checker
 from tests.faults.ledger import Ledger
-from tests.faults.load import Platform
 from tests.faults.rounds import LOOK_EVERY
 from tests.faults.schedule import PLATFORM
 from tests.faults.stack import ROOT, Stack
+from tests.faults.teller import Platform
 
 CLIENTS = 4
 SERVICE = "membership"

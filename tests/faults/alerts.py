@@ -27,9 +27,9 @@ from shared.testing.nats import PLENTY
 from shared.testing.ports import free_port, free_ports
 from shared.testing.stores import BACKENDS, Backend
 from tests.faults.disturbance import Disturbance
-from tests.faults.load import UNSTORABLE
 from tests.faults.rounds import Said
 from tests.faults.stores import ROOM, Trouble, disk_full, jetstream_full, locked, postgresql_stopped
+from tests.faults.teller import UNSTORABLE
 from tests.faults.under_load import DURABLES, UnderLoad, under_load
 
 ROOT = Path(__file__).parents[2]

@@ -87,7 +87,7 @@ def _firsts(stored: list[Stored]) -> list[Stored]:
 async def _say_again(platform: UnderLoad, how: str | None) -> int:
     """Says everything again that was said so far, in any order; ``how`` makes other ids. How many events that were."""
     for handed in list(platform.ledger.handed.values()):
-        await platform.platform.hand_in(handed.message, handed.id, good=handed.good)
+        await platform.platform.hand_in(handed.message, handed.id, handed.becomes)
     answered = [asked for asked in platform.ledger.asked.values() if asked.replies]
     platform.random.shuffle(answered)
     for start in range(0, len(answered), SENT_AT_ONCE):

@@ -28,11 +28,11 @@ class Asked:
 
 @dataclass
 class Handed:
-    """One inbound message the stream confirmed; ``good`` is whether it keeps to the rules. Sent once or twice."""
+    """One inbound message the stream confirmed, once or twice; ``becomes`` names the events it is to cause."""
 
     id: str
     message: Inbound
-    good: bool
+    becomes: tuple[str, ...]
 
     def __str__(self) -> str:
         return f"the inbound {self.message.wire.name} {self.id}"

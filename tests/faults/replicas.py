@@ -26,9 +26,10 @@ from shared.testing.stores import Backend
 from tests.faults import checker
 from tests.faults.checker import Facts
 from tests.faults.disturbance import Disturbance
-from tests.faults.load import MEMBERS, OFFICES, Teller, register_network
 from tests.faults.rounds import Said
 from tests.faults.schedule import FEWER_PASSES, MOST_PASSES, OF_TASKS, who_meets
+from tests.faults.stories import OFFICES, register_network
+from tests.faults.teller import MEMBERS, Teller
 from tests.faults.under_load import UnderLoad, under_load
 
 SERVICE = "membership"

@@ -10,9 +10,10 @@ from pathlib import Path
 from shared.identity import SERVICES
 from tests.faults.checker import CHECKS, Facts, gather, problems
 from tests.faults.ledger import Ledger
-from tests.faults.load import UNSTORABLE, Load, Platform
+from tests.faults.load import Load
 from tests.faults.schedule import OF_DEAD_LETTERS, OF_TASKS, PLATFORM, Fault, Round
 from tests.faults.stack import Stack
+from tests.faults.teller import UNSTORABLE, Platform
 
 READY_WITHIN = 60.0
 REACHED_WITHIN = 60.0

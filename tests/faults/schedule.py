@@ -65,8 +65,7 @@ class Round:
         chosen = _each_point_once(self._takes, random)
         others = [pair for pair in every_pair() if self._takes(*pair) and pair not in chosen]
         random.shuffle(others)
-        # A task left by a dead process is taken up a minute later: they go first, so that nobody waits for it.
-        pairs = sorted([*chosen, *others][: self.kills], key=lambda pair: pair[1] not in OF_TASKS)
+        pairs = [*chosen, *others][: self.kills]
         return [Fault(name, point, random.randint(1, FEWER_PASSES.get(point, MOST_PASSES))) for name, point in pairs]
 
     def random(self, what: str) -> Random:

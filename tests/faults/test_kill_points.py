@@ -14,9 +14,9 @@ from shared.testing.fault_points import POINTS
 from shared.testing.stores import BACKENDS, Backend
 from tests.faults import checker
 from tests.faults.checker import CHECKS, Facts, Stored
-from tests.faults.load import WITNESS
 from tests.faults.rounds import ALL_CHECKS, Outcome, run
 from tests.faults.schedule import Round
+from tests.faults.teller import WITNESS
 
 SEED = 1
 ROUNDS = [Round(SEED, number, len(POINTS)) for number in range(len(BACKENDS))]

@@ -24,10 +24,11 @@ from shared.testing.nats_cluster import NatsCluster
 from shared.testing.stores import BACKENDS, Backend
 from tests.faults.checker import CHECKS, Facts, gather, problems
 from tests.faults.ledger import Ledger
-from tests.faults.load import Load, Platform
+from tests.faults.load import Load
 from tests.faults.rounds import ENDED_WITHIN, LOOK_EVERY, READY_WITHIN, SETTLED_WITHIN, settled
 from tests.faults.schedule import PLATFORM, Round
 from tests.faults.stack import Stack
+from tests.faults.teller import Platform
 
 Check = Callable[[Facts], Iterable[str]]
 
