@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable
 from datetime import date
+from itertools import starmap
 
 from sqlalchemy import func, or_, select
 
 from services.events import tables
 from services.events.domain import ledger, meeting, plan, venue
-from services.events.domain.ledger import Line, Total
+from services.events.domain.ledger import Entry, Line, Total
 from services.events.domain.meeting import Meeting, Standing
 from services.events.domain.member import Member, Network
 from services.events.domain.plan import Plan, WorkedFrom
@@ -70,8 +71,8 @@ def ever_member(work: Work, umbrella: str, network: str) -> bool:
 def totals(source: Work | Reader, umbrella: str) -> dict[str, Total]:
     """What the ledger of an umbrella says of each network."""
     c = tables.ledger.c
-    rows = source.select(select(tables.ledger).where(c.umbrella == umbrella).order_by(c.written_at, c.id))
-    return ledger.totals(Line.model_validate(dict(row._mapping)) for row in rows)
+    counted = select(*(c[name] for name in Entry._fields)).where(c.umbrella == umbrella)
+    return ledger.totals(starmap(Entry, source.select(counted.order_by(c.written_at, c.id))))
 
 
 def minutes_of_members(work: Work, umbrella: str) -> list[int]:

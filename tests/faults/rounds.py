@@ -21,7 +21,7 @@ REACHED_WITHIN = 60.0
 ENDED_WITHIN = 60.0
 """Seconds for the last commands to be answered."""
 SETTLED_WITHIN = 150.0
-"""Seconds until nothing is in hand: redelivery takes 30, a task left by a dead process 60."""
+"""Seconds until nothing is in hand: redelivery takes 30."""
 LOOK_EVERY = 0.3
 
 REACHED = "every_armed_point_was_reached"

@@ -38,6 +38,16 @@ class Line(BaseModel, frozen=True):
     written_at: datetime
 
 
+class Entry(NamedTuple):
+    """What of a line counts for a total: an umbrella that meets for years has tens of thousands."""
+
+    network: str
+    meeting: str | None
+    held_on: date
+    travelled: int
+    forgone: int
+
+
 class Total(NamedTuple):
     """Minutes a network has borne: where it started, and what it travelled and was left out of since."""
 
@@ -50,13 +60,13 @@ class Total(NamedTuple):
         return sum(self)
 
 
-def totals(lines: Iterable[Line]) -> dict[str, Total]:
+def totals(lines: Iterable[Line | Entry]) -> dict[str, Total]:
     """The total of each network, from the lines of one umbrella in the order they were written.
 
     A network that left and was admitted again starts anew: meetings before its last admission no longer count.
     """
-    openings: dict[str, Line] = {}
-    meetings: dict[str, dict[str, Line]] = {}
+    openings: dict[str, Line | Entry] = {}
+    meetings: dict[str, dict[str, Line | Entry]] = {}
     for line in lines:
         if line.meeting is None:
             openings[line.network] = line
@@ -65,7 +75,7 @@ def totals(lines: Iterable[Line]) -> dict[str, Total]:
     return {network: _total(openings.get(network), meetings.get(network, {})) for network in {**openings, **meetings}}
 
 
-def _total(opening: Line | None, meetings: Mapping[str, Line]) -> Total:
+def _total(opening: Line | Entry | None, meetings: Mapping[str, Line | Entry]) -> Total:
     counted = [line for line in meetings.values() if opening is None or line.held_on >= opening.held_on]
     return Total(
         opening=opening.travelled if opening else 0,
