@@ -58,9 +58,6 @@ TIMEOUT = 5.0
 
 RETRY_PAUSES = (0.05, 0.2, 1.0)
 
-DUPLICATE_IN_BATCH = 10201
-"""The server's code for a batch that holds a message it has already."""
-
 LEASES = Table(
     "leases",
     LOOP,
@@ -73,11 +70,11 @@ log = structlog.get_logger()
 
 
 class NotConfirmed(Exception):
-    """The stream did not confirm a batch; what became of it is not known, or it was refused."""
+    """The stream did not confirm a batch: it was ``refused``, or what became of it is not known."""
 
-    def __init__(self, reason: str, code: int | None = None) -> None:
+    def __init__(self, reason: str, *, refused: bool = False) -> None:
         super().__init__(reason)
-        self.code = code
+        self.refused = refused
 
 
 def take_lease(connection: Connection, name: str) -> bool:
@@ -310,18 +307,19 @@ class Relay:
             fault_point("after-mark-sent")
 
     async def _publish(self, stream: str, batch: Sequence[Unsent]) -> None:
+        at_once = self._singly
         if len(batch) > self._singly:
             try:
-                await self._publish_atomically(stream, batch)
+                return await self._publish_atomically(stream, batch)
             except NotConfirmed as error:
-                # Part of the batch may be in the stream already, sent before a crash or a timeout. Of single messages
-                # the stream tells which it has, and keeps the order of the rest.
-                if error.code != DUPLICATE_IN_BATCH:
+                # Part of it may be in the stream already, sent before a crash or a timeout; or the server has no place
+                # left to stage a batch. Of single messages the stream tells which it has; each waits for the one before,
+                # so that none overtakes one that is refused.
+                if not error.refused:
                     raise
-            else:
-                return
-        for start in range(0, len(batch), self._singly):
-            await self._publish_singly(stream, batch[start : start + self._singly])
+                at_once = 1
+        for start in range(0, len(batch), at_once):
+            await self._publish_singly(stream, batch[start : start + at_once])
 
     async def _publish_singly(self, stream: str, few: Sequence[Unsent]) -> None:
         """In their order and without waiting in between.
@@ -359,7 +357,7 @@ class Relay:
         fault_point("after-puback")
         for (row, _), answer in zip(rows, answers, strict=True):
             if error := json.loads(answer.data).get("error"):
-                raise NotConfirmed(f"{stream}: {error.get('description')} ({row.subject})", error.get("err_code"))
+                raise NotConfirmed(f"{stream}: {error.get('description')} ({row.subject})", refused=True)
 
 
 def _headers(row: Unsent, more: dict[str, str]) -> dict[str, str]:

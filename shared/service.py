@@ -70,6 +70,10 @@ GARBAGE_THRESHOLD = 100_000
 """Objects that are made before Python looks for cycles among them. A batch makes tens of thousands that are no garbage
 and not in any cycle; with Python's own 700 a fifth of a service's processor time goes into looking at them."""
 
+GONE_WITHIN = 1.0
+"""Seconds within which a server that says a stream is gone has removed its files. What is made anew before that loses its
+own with them, and says nothing: it confirms what is put into it, and has it no more (``docs/decisions/streams.md``)."""
+
 STOP_WITHIN = 4.0
 """Seconds a stopping service takes to finish what it has in hand, before it leaves the rest to redelivery."""
 
@@ -278,6 +282,7 @@ class Process:
 
     async def _restore(self) -> None:
         """The same where something was there and is gone. A stream that is made anew is empty, which must be said."""
+        await asyncio.sleep(GONE_WITHIN)
         for line in await self._declare():
             if (stream := line.removeprefix("created stream ")) != line:
                 log.error("a stream was gone and is made anew, empty; `concord reconcile` fills it", stream=stream)

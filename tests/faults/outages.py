@@ -13,9 +13,10 @@ from pathlib import Path
 
 from deploy.local_stack import Program
 from shared import clock
+from shared.broker import Connection
 from shared.database import reading
 from shared.identity import SERVICES
-from shared.streams import api
+from shared.streams import ApiError, api
 from shared.testing.stores import Backend
 from shared.unit_of_work import load
 from tests.faults import checker
@@ -113,11 +114,22 @@ async def delete_streams(platform: UnderLoad, *, streams: Sequence[str] = checke
     for stream in platform.random.sample(streams, len(streams)):
         await platform.pause(1, 2)
         await api(breaker, f"STREAM.DELETE.{stream}")
+        deleted_at = clock.now()
         longest = max(longest, await platform.resumes(f"after {stream} was deleted", RESUMES_WITHIN))
         lost += await platform.reconcile()
+        if await _made_at(breaker, stream) < deleted_at:  # its files go with the old one's, whatever it has confirmed
+            platform.found.append(f"{stream} was made anew while the server was still deleting it")
     if not lost:
         platform.found.append("nothing was in the streams, so nothing was shown")
     return f"{len(streams)} streams, {lost} messages filled in again, back to work within {longest:.1f} s"
+
+
+async def _made_at(nc: Connection, stream: str) -> datetime:
+    while True:
+        try:
+            return datetime.fromisoformat((await api(nc, f"STREAM.INFO.{stream}"))["created"])
+        except ApiError:
+            await asyncio.sleep(LOOK_EVERY)  # one that nobody follows is made once there is something to put into it
 
 
 async def delete_durables(platform: UnderLoad, *, times: int) -> str:

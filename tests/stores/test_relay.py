@@ -161,6 +161,19 @@ async def test_a_relay_makes_a_stream_anew_that_nobody_follows_and_ends_with_eve
     assert takes_lease(another)
 
 
+async def test_what_a_server_cannot_stage_as_a_batch_goes_out_one_by_one(
+    store: Engine, loop: Loop, tmp_path: Path
+) -> None:
+    async with relaying(store, loop, tmp_path) as (relay, server, nc):
+        [directory] = server.directory.glob(f"jetstream/jetstream/*/streams/{STREAM}")
+        directory.rename(tmp_path / "gone")  # as a deletion did that was not over when the stream was made anew
+        record(store, 700)
+        relay.wake()
+        await everything_sent(store)
+        told = await api(nc, f"STREAM.INFO.{STREAM}")
+    assert told["state"]["messages"] == 700
+
+
 async def test_a_relay_does_not_wait_for_an_answer_that_was_lost_with_its_connection(
     store: Engine, loop: Loop, tmp_path: Path
 ) -> None:
