@@ -310,14 +310,16 @@ class Relay:
         at_once = self._singly
         if len(batch) > self._singly:
             try:
-                return await self._publish_atomically(stream, batch)
+                await self._publish_atomically(stream, batch)
             except NotConfirmed as error:
                 # Part of it may be in the stream already, sent before a crash or a timeout; or the server has no place
-                # left to stage a batch. Of single messages the stream tells which it has; each waits for the one before,
-                # so that none overtakes one that is refused.
+                # left to stage a batch. Of single messages the stream tells which it has. Each waits for the one
+                # before, so that none overtakes one that is refused.
                 if not error.refused:
                     raise
                 at_once = 1
+            else:
+                return
         for start in range(0, len(batch), at_once):
             await self._publish_singly(stream, batch[start : start + at_once])
 

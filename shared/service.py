@@ -71,8 +71,8 @@ GARBAGE_THRESHOLD = 100_000
 and not in any cycle; with Python's own 700 a fifth of a service's processor time goes into looking at them."""
 
 GONE_WITHIN = 1.0
-"""Seconds within which a server that says a stream is gone has removed its files. What is made anew before that loses its
-own with them, and says nothing: it confirms what is put into it, and has it no more (``docs/decisions/streams.md``)."""
+"""Seconds within which a server that says a stream is gone has removed its files. One made anew before that loses its
+own with them, and still confirms what is put into it (``docs/decisions/streams.md``)."""
 
 STOP_WITHIN = 4.0
 """Seconds a stopping service takes to finish what it has in hand, before it leaves the rest to redelivery."""
