@@ -99,7 +99,9 @@ class Consumer:
                 self._change.clear()
                 if self._wanted <= MOST_ASKED // 2:
                     await self._request(MOST_ASKED - self._wanted)
-                elif self._silent > UNREADY_AFTER:  # a server that deletes a durable may forget to say so
+                elif (
+                    self._nc.is_connected and self._silent > UNREADY_AFTER
+                ):  # a server that deletes a durable may forget to say so
                     await self._request(1)
                 with suppress(TimeoutError):
                     async with asyncio.timeout(2 * EXPIRES):

@@ -5,7 +5,7 @@ import sqlite3
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from itertools import chain
 from typing import Any
@@ -42,7 +42,6 @@ from sqlalchemy import (
     func,
     select,
     table,
-    text,
     tuple_,
     values,
 )
@@ -82,7 +81,10 @@ that were empty when it did (``docs/decisions/postgresql.md``). Statements it th
 
 
 BACK_WITHIN = 10
-"""Seconds after a start of PostgreSQL until whoever was there before has surely opened a session again."""
+"""Seconds within which everybody whom PostgreSQL cut off has opened a session again."""
+
+OURS = "concord "
+"""How the names of our sessions begin."""
 
 
 class Moment(TypeDecorator[datetime]):
@@ -119,7 +121,7 @@ def open_store(url: str, *, readers: int = 4) -> Engine:
     SQLite runs in WAL mode with ``synchronous=FULL``: a commit that returned survives a power cut, and readers never
     wait for the writer. Transactions are begun explicitly (``writing``/``reading`` below).
     """
-    parsed, name = make_url(url), f"concord {uuid_utils.uuid7()}"
+    parsed, name = make_url(url), f"{OURS}{uuid_utils.uuid7()}"
     if parsed.get_backend_name() == "sqlite":
         engine = create_engine(
             parsed,
@@ -197,16 +199,21 @@ def own_name(connection: Connection) -> str:
 
 
 def has_left(connection: Connection, name: ColumnElement[str | None]) -> ColumnElement[bool]:
-    """Whether whoever had this name has the store open no more. A process that was killed has left at once.
+    """Whether whoever had this name has the store open no more: most often a process that was killed or stopped.
 
-    A SQLite store has one process at a time. PostgreSQL knows its sessions by name, but after a start, for as long as
-    anybody may take to come back, it knows of nobody who left.
+    A SQLite store has one process at a time. PostgreSQL knows its sessions by name: whoever has none has left, or was
+    cut off. After a start, a crash or a change of server everybody was; so nobody counts as gone for one who has not
+    been there for ``BACK_WITHIN`` seconds without a break.
     """
     if connection.dialect.name == "sqlite":
         return name != own_name(connection)
-    session = table("pg_stat_activity", column("application_name"))
-    long_enough = text(f"pg_postmaster_start_time() < clock_timestamp() - interval '{BACK_WITHIN} s'")
-    return and_(name.is_not(None), long_enough, ~exists().where(session.c.application_name == name))
+    session = table("pg_stat_activity", column("application_name"), column("backend_start")).c
+    long_ago = func.clock_timestamp() - timedelta(seconds=BACK_WITHIN)
+    return and_(
+        name.like(f"{OURS}%"),  # the version before gave its sessions no name
+        exists().where(session.application_name == own_name(connection), session.backend_start < long_ago),
+        ~exists().where(session.application_name == name),
+    )
 
 
 def trouble_behind(error: BaseException | None) -> DBAPIError | None:

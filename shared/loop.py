@@ -74,6 +74,8 @@ class Loop:
         self._timers_due_at: datetime | None = clock.now()
         self._timers_seen_at = -math.inf
         self._trouble: str | None = None
+        self.troubles = 0
+        """Times that the store was in trouble: each may have cut us off from it, and others may take us for gone."""
         self._asked_at: float | None = None  # since when the store has a transaction in hand
         self.on_messages: Callable[[Sequence[Unsent]], None] = lambda _: None
         self.on_tasks: Callable[[], None] = lambda: None
@@ -192,6 +194,7 @@ class Loop:
         if self._trouble is None:
             log.error("the store is in trouble; trying again until it is not", reason=reason)
         self._trouble = f"the store is in trouble: {reason}"
+        self.troubles += 1
 
     # ---- on the writer thread ------------------------------------------------------------------------------------
 

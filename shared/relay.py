@@ -129,6 +129,7 @@ class Relay:
         self._marker: asyncio.Task[None] | None = None
         self._much_to_mark = asyncio.Event()
         self._renew_at = 0.0
+        self._troubles = 0  # of the loop's store, when the lease was taken
         self._stopping = False
         self._trouble: str | None = None
         self._asked_at: float | None = None  # since when a stream has something to confirm
@@ -200,12 +201,13 @@ class Relay:
 
     async def _hold_lease(self) -> bool:
         asked_at = asyncio.get_running_loop().time()  # from before the call, and by a clock that nobody steps
-        if asked_at >= self._renew_at:
+        if asked_at >= self._renew_at or self._loop.troubles != self._troubles:
+            self._troubles = self._loop.troubles
             self._fresh.clear()  # should another have had the lease meanwhile, the table knows what it sent
             self._drop_ahead()
-            if not await self._loop.call(lambda connection: take_lease(connection, "relay")):
-                return False
-            self._renew_at = asked_at + LEASE.total_seconds() / 2
+            held = await self._loop.call(lambda connection: take_lease(connection, "relay"))
+            self._renew_at = asked_at + LEASE.total_seconds() / 2 if held else 0.0
+            return held
         return True
 
     async def _relay_some(self) -> bool:

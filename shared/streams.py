@@ -6,6 +6,7 @@ others (``allow_atomic`` among them) whenever they declare a stream.
 
 import asyncio
 import json
+import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -42,8 +43,10 @@ UNAVAILABLE = 503
 NOT_FOUND = (10059, 10014)
 """Error codes of the server: no such stream, no such consumer."""
 VANISHING = ("stream not found", "error creating store for stream", "consumer closed")
-"""What the server says of something it is still deleting, or that is deleted while it is made: the codes that come with
-these words stand for lasting refusals too."""
+"""What the server says of something it is still deleting, or that is deleted while it is made; and now and then of what
+it will never make."""
+VANISHED_WITHIN = 30.0
+"""Seconds after which that can be no deletion any more."""
 NO_PEERS = 10005
 """Error code of a cluster of which fewer servers are there than a stream shall have copies."""
 
@@ -61,6 +64,10 @@ class ApiError(Exception):
 
 class NotNow(Exception):
     """JetStream cannot answer for the moment."""
+
+
+class Vanishing(NotNow):
+    """What is to be made is still being deleted, as it seems."""
 
 
 class Drift(Exception):
@@ -115,19 +122,23 @@ async def reconcile(nc: Client, streams: Iterable[Stream], durables: Iterable[Du
     server that has just started may listen before it has a leader, its streams or its peers. Safe to run from several
     processes at once.
     """
-    waiting = False
+    began, waiting, done = time.monotonic(), False, list[str]()
+    streams, durables = list(streams), list(durables)
     while True:
         try:
-            return await _reconcile_all(nc, list(streams), list(durables))
+            await _reconcile_all(nc, streams, durables, done)
+            return done
         except (errors.TimeoutError, errors.NoRespondersError, NotNow) as error:
+            if isinstance(error, Vanishing) and time.monotonic() - began > VANISHED_WITHIN:
+                raise Drift(f"What is declared cannot be made: {error}.") from None
             if not waiting:
                 log.warning("JetStream cannot answer, still trying", reason=str(error))
                 waiting = True
             await asyncio.sleep(RETRY_PAUSE)
 
 
-async def _reconcile_all(nc: Client, streams: Iterable[Stream], durables: Iterable[Durable]) -> list[str]:
-    done = []
+async def _reconcile_all(nc: Client, streams: Iterable[Stream], durables: Iterable[Durable], done: list[str]) -> None:
+    """Notes in ``done`` what it did, also where it breaks off."""
     for stream in streams:
 
         async def set_stream(config: Config, action: str, name: str = stream.name) -> Config:
@@ -145,7 +156,6 @@ async def _reconcile_all(nc: Client, streams: Iterable[Stream], durables: Iterab
         what = f"durable {durable.name} of stream {durable.stream}"
         declared = {"name": durable.name, "durable_name": durable.name, **durable.settings}
         done += await _reconcile(nc, what, f"CONSUMER.INFO.{address}", declared, set_durable)
-    return done
 
 
 async def _put(nc: Client, subject: str, body: Config) -> Config:
@@ -153,7 +163,7 @@ async def _put(nc: Client, subject: str, body: Config) -> Config:
         return await api(nc, subject, body)
     except ApiError as error:
         if str(error) in VANISHING:
-            raise NotNow(f"{subject}: {error}") from None
+            raise Vanishing(f"{subject}: {error}") from None
         raise
 
 

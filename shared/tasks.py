@@ -2,7 +2,8 @@
 
 A long computation runs in a process of its own, an effect (a webhook, a mail) as a coroutine among many. Either way the
 row is written by the decision that asked for it, claimed for a lease, and deleted in the transaction that handles its
-outcome. What a process had claimed that is gone is done again at once, by one that went silent when the lease lapses.
+outcome. What a process that is gone had claimed is done again at once; what one that went silent had, when its lease
+lapses.
 """
 
 import asyncio
@@ -21,7 +22,7 @@ from functools import partial
 from typing import Any, Protocol
 
 import structlog
-from sqlalchemy import Column, Connection, Integer, Row, Table, delete, func, or_, select, update
+from sqlalchemy import Column, Connection, Integer, Row, Table, Update, delete, func, or_, select, update
 
 from shared import clock
 from shared.database import LOOP, Document, Key, Moment, has_left, own_name
@@ -142,13 +143,17 @@ def claim(connection: Connection, names: Sequence[str], now: datetime, limit: in
 
 
 def renew(connection: Connection, ids: Sequence[str], now: datetime) -> None:
-    """Holds on to claimed tasks for another lease."""
-    connection.execute(update(TASKS).where(TASKS.c.id.in_(ids)).values(claimed_until=now + LEASE))
+    """Holds on to tasks for another lease, as long as they are ours."""
+    connection.execute(_ours(connection, ids).values(claimed_until=now + LEASE))
 
 
 def postpone(connection: Connection, task: str, due_at: datetime) -> None:
-    """Lets go of a task until ``due_at``."""
-    connection.execute(update(TASKS).where(TASKS.c.id == task).values(claimed_until=None, due_at=due_at))
+    """Lets go of a task of ours until ``due_at``."""
+    connection.execute(_ours(connection, [task]).values(claimed_until=None, claimed_by=None, due_at=due_at))
+
+
+def _ours(connection: Connection, ids: Sequence[str]) -> Update:
+    return update(TASKS).where(TASKS.c.id.in_(ids), TASKS.c.claimed_by == own_name(connection))
 
 
 def still_open(connection: Connection, ids: Sequence[str]) -> set[str]:

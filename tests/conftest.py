@@ -1,5 +1,6 @@
 """Fixtures every suite shares."""
 
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import structlog
 from hypothesis import settings
 from sqlalchemy import Engine
 
-from shared.database import open_store
+from shared.database import BACK_WITHIN, open_store, reading
 from shared.testing.stores import BACKENDS, Backend, new_store, upgraded_store
 
 settings.register_profile("untimed", deadline=None)  # a busy machine is no counterexample
@@ -54,9 +55,13 @@ def engine(store_url: str) -> Iterator[Engine]:
 
 
 @pytest.fixture
-def another(store_url: str) -> Iterator[Engine]:
-    """The same store, as another process opens it."""
+def another(store_url: str, backend: Backend) -> Iterator[Engine]:
+    """The same store as another process has it open, which has been there long enough to know who left."""
     opened = open_store(store_url)
+    with reading(opened):
+        pass
+    if backend == "postgresql":
+        time.sleep(BACK_WITHIN)
     yield opened
     opened.dispose()
 

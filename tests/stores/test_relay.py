@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 import uuid_utils
 from sqlalchemy import Connection as SQLConnection
-from sqlalchemy import Engine, create_engine, text, update
+from sqlalchemy import Engine, create_engine, select, text, update
 
 from shared import clock, outbox
 from shared.broker import Connection
 from shared.contracts.membership import NetworkRegistered
 from shared.contracts.message import subject_of
-from shared.database import LOOP, reading, writing
+from shared.database import LOOP, NAME, open_store, reading, writing
 from shared.loop import Loop, LoopEnded
 from shared.outbox import OUTBOX
 from shared.reconcile import reconcile as reconcile_store
@@ -27,7 +27,7 @@ from shared.relay import LEASES, LOOK_EVERY, TIMEOUT, Relay, drop_lease, take_le
 from shared.streams import api, platform_streams, reconcile
 from shared.surface import Surface
 from shared.testing.nats import NatsServer
-from shared.testing.stores import once_left
+from shared.testing.stores import killed
 
 STREAM = "MEMBERSHIP"
 
@@ -129,24 +129,41 @@ def test_one_relay_at_a_time_holds_the_lease(store: Engine, another: Engine) -> 
     with writing(store) as connection:
         drop_lease(connection, "relay")
     assert takes_lease(another)
+    with writing(store) as connection:
+        connection.execute(update(LEASES).values(held_until=clock.now() + timedelta(hours=1)))
+    assert takes_lease(store), "a lease from before the clock was stepped back holds nobody up"
 
 
-def test_the_lease_of_a_process_that_is_gone_is_free_at_once(store: Engine, another: Engine) -> None:
+def test_the_lease_of_a_process_that_was_killed_is_free_at_once(store: Engine, another: Engine) -> None:
     assert takes_lease(store)
-    store.dispose()  # as the system does for a process that is killed
-    assert once_left(lambda: takes_lease(another))
+    killed(store)
+    assert takes_lease(another)
 
 
 @pytest.mark.parametrize("backend", ["postgresql"])
-def test_a_lease_from_before_the_clock_was_stepped_back_holds_nobody_up(store: Engine, another: Engine) -> None:
+def test_whoever_has_just_come_takes_nobody_for_gone(store: Engine, store_url: str) -> None:
+    assert takes_lease(store)
+    killed(store)  # or cut off, with everybody else
+    newcomer = open_store(store_url)
+    assert not takes_lease(newcomer)
+    newcomer.dispose()
+
+
+@pytest.mark.parametrize("backend", ["postgresql"])
+def test_a_lease_whose_holder_has_no_name_among_the_sessions_is_kept_until_it_lapses(
+    store: Engine, another: Engine
+) -> None:
     assert takes_lease(store)
     with writing(store) as connection:
-        connection.execute(update(LEASES).values(held_until=clock.now() + timedelta(hours=1)))
+        connection.execute(update(LEASES).values(holder=str(uuid_utils.uuid7())))  # as the version before wrote it
+    assert not takes_lease(another)
+    with writing(store) as connection:
+        connection.execute(update(LEASES).values(held_until=clock.now() - timedelta(seconds=1)))
     assert takes_lease(another)
 
 
 async def test_a_relay_makes_a_stream_anew_that_nobody_follows_and_ends_with_everything_marked(
-    store: Engine, another: Engine, loop: Loop, tmp_path: Path
+    store: Engine, loop: Loop, tmp_path: Path
 ) -> None:
     record(store, 700)
     async with NatsServer(tmp_path) as server:
@@ -158,7 +175,8 @@ async def test_a_relay_makes_a_stream_anew_that_nobody_follows_and_ends_with_eve
         await relay_everything(nc, loop, store, restore)
         told = await api(nc, f"STREAM.INFO.{STREAM}")
     assert told["state"]["messages"] == 700
-    assert takes_lease(another)
+    with reading(store) as connection:
+        assert connection.scalar(select(LEASES.c.holder)) is None
 
 
 async def test_what_a_server_cannot_stage_as_a_batch_goes_out_one_by_one(
@@ -172,6 +190,25 @@ async def test_what_a_server_cannot_stage_as_a_batch_goes_out_one_by_one(
         await everything_sent(store)
         told = await api(nc, f"STREAM.INFO.{STREAM}")
     assert told["state"]["messages"] == 700
+
+
+@pytest.mark.parametrize("backend", ["postgresql"])
+async def test_a_relay_that_was_cut_off_leaves_the_rest_to_whoever_took_its_lease(
+    store: Engine, another: Engine, loop: Loop, tmp_path: Path
+) -> None:
+    cut = text("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name = :name")
+    async with relaying(store, loop, tmp_path) as (relay, _, _):
+        record(store, 1)
+        relay.wake()
+        await everything_sent(store)
+        with writing(another) as connection:
+            connection.execute(cut, {"name": store.get_execution_options()[NAME]})
+        assert takes_lease(another)
+        await loop.call(lambda connection: connection.scalar(text("SELECT 1")))
+        record(store, 1)
+        relay.wake()
+        await asyncio.sleep(2 * LOOK_EVERY)
+        assert unsent(store) == 1
 
 
 async def test_a_relay_does_not_wait_for_an_answer_that_was_lost_with_its_connection(
