@@ -36,6 +36,12 @@ BATCH_SIZE = 500
 MOST_WAITING = 20
 """Full batches that may wait before another command is refused: what cannot be done in time need not be kept."""
 
+FEW = 64
+"""Messages that wait a little for others, if they came while a transaction was under way."""
+
+LONGEST_WAIT = 0.005
+"""Seconds at most; else half as long as that transaction took (docs/decisions/one-transaction-for-many.md)."""
+
 LONGEST_PAUSE = 1.0
 """Seconds between two looks at the timers: the wall clock may be stepped, so no sleep is longer."""
 
@@ -206,11 +212,14 @@ class Loop:
         while turn := self._turn or self._next_turn():
             self._turn = turn
             self._asked_at = self._asked_at or time.monotonic()
+            began = time.perf_counter()
             committed = self._observed(turn)
             if committed.timers:
                 self._timers_due_at = committed.timers_due_at
             self._turn = self._asked_at = None
             event_loop.call_soon_threadsafe(self._settle, turn, committed)
+            if 0 < len(self._arrivals) < FEW:  # so many a second come that a few more are worth waiting for
+                time.sleep(min((time.perf_counter() - began) / 2, LONGEST_WAIT))
 
     def _next_turn(self) -> Turn | None:
         if not self._anything():
