@@ -99,10 +99,8 @@ class Consumer:
                 self._change.clear()
                 if self._wanted <= MOST_ASKED // 2:
                     await self._request(MOST_ASKED - self._wanted)
-                elif (
-                    self._nc.is_connected and self._silent > UNREADY_AFTER
-                ):  # a server that deletes a durable may forget to say so
-                    await self._request(1)
+                elif self._nc.is_connected and self._silent > UNREADY_AFTER:
+                    await self._request(1)  # a server that deletes a durable may forget to say so; asked, it says it
                 with suppress(TimeoutError):
                     async with asyncio.timeout(2 * EXPIRES):
                         await self._change.wait()
