@@ -22,7 +22,7 @@ from shared.unit_of_work import load
 from tests.faults import checker
 from tests.faults.disturbance import Disturbance, Run
 from tests.faults.rounds import LOOK_EVERY, Said
-from tests.faults.under_load import DURABLES, TIMES, Check, UnderLoad, under_load
+from tests.faults.under_load import DURABLES, FLOWS_WITHIN, TIMES, Check, UnderLoad, under_load
 
 RESUMES_WITHIN = 10.0 * TIMES
 """Seconds after NATS is back, or a stream was deleted, until everybody reads again."""
@@ -125,11 +125,13 @@ async def delete_streams(platform: UnderLoad, *, streams: Sequence[str] = checke
 
 
 async def _made_at(nc: Connection, stream: str) -> datetime:
-    while True:
-        try:
-            return datetime.fromisoformat((await api(nc, f"STREAM.INFO.{stream}"))["created"])
-        except ApiError:
-            await asyncio.sleep(LOOK_EVERY)  # one that nobody follows is made once there is something to put into it
+    """When a stream was made: one that nobody follows, once there is something to put into it."""
+    async with asyncio.timeout(FLOWS_WITHIN):
+        while True:
+            try:
+                return datetime.fromisoformat((await api(nc, f"STREAM.INFO.{stream}"))["created"])
+            except ApiError:
+                await asyncio.sleep(LOOK_EVERY)
 
 
 async def delete_durables(platform: UnderLoad, *, times: int) -> str:
