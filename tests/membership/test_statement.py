@@ -203,6 +203,18 @@ def test_a_second_consultation_asks_everybody_again() -> None:
     assert said.comments[LEEDS.id].version == 2
 
 
+@pytest.mark.parametrize("behind", [timedelta(milliseconds=20), timedelta(days=1)])
+def test_a_comment_counts_in_its_consultation_and_no_other_whatever_the_clocks_say(behind: timedelta) -> None:
+    state = consulted()
+    state = after(comment(state, at=NOON - behind), state)
+    assert statement.silent(state) == (YORK.id,)
+    state = after(comment(state, by=YORK, at=NOON + behind), state)
+    revised = after(revise(state), state)
+    again = after(consult(revised, until=UNTIL), revised)
+    assert statement.silent(again) == (LEEDS.id, YORK.id)
+    assert statement.silent(after(comment(again), again)) == (YORK.id,)
+
+
 # ---- issuing -------------------------------------------------------------------------------------------------------
 
 

@@ -43,6 +43,9 @@ from shared.contracts.membership import (
 from shared.contracts.message import Event
 from shared.refusal import Refusal
 
+A_MOMENT = timedelta(microseconds=1)
+"""A consultation opens after what was said before it, and is answered after it opened, also where the clock of one
+replica is behind that of another: nobody's voice is lost for a clock, and none from before counts."""
 MIN_CONSULTATION = timedelta(days=7)
 """How long a wording is open to comment at the least: long enough for a network that meets once a week."""
 AGREED_FIRST: StatementKind = "consensus-statement"
@@ -253,7 +256,7 @@ def consult(
             statement=statement.id,
             umbrella=statement.umbrella,
             consulted=tuple(sorted(members)),
-            opened_at=at,
+            opened_at=max([at, *(said.made_at + A_MOMENT for said in statement.comments.values())]),
             until=command.until,
         )
     ]
@@ -283,7 +286,7 @@ def comment(
             version=statement.version,
             text=command.text,
             person=person,
-            made_at=at,
+            made_at=max(at, statement.consulted_from or at),
         )
     ]
 
