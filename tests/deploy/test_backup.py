@@ -55,8 +55,8 @@ class Recording(Platform):
 
     confirmed: set[str]
 
-    async def hand_in(self, message: Inbound, id_: str, *, good: bool) -> None:
-        await super().hand_in(message, id_, good=good)
+    async def hand_in(self, message: Inbound, id_: str, becomes: tuple[str, ...]) -> None:
+        await super().hand_in(message, id_, becomes)
         self.confirmed.add(id_)
 
 
@@ -71,6 +71,7 @@ async def under_load(
     platform.confirmed = set()
     load = Load(round_, platform)
     load.planning = False
+    load.confidential = False  # whether it came before the backup or after could not be told
     if before is None:
         await asyncio.wait_for(load.prepare(lambda: settled(stack)), READY_WITHIN)
     else:

@@ -204,6 +204,9 @@ async def a_network_forms(teller: Teller, world: World) -> None:
 
 async def somebody_leaves(teller: Teller, world: World) -> None:
     """Nobody who represents a network is left, so its membership lapses; the events do not say what they came from."""
+    if not teller.course.confidential:
+        await asyncio.sleep(PAUSE)
+        return
     steward, leaver = teller.random.sample(MEMBERS, 2)
     network = await register_network(teller, steward, world.organisations[EMPLOYER], OFFICES[EMPLOYER])
     person = teller.id()
@@ -228,6 +231,9 @@ async def a_partner_joins(teller: Teller, world: World) -> None:
 
 
 async def a_concern_is_raised(teller: Teller, world: World) -> None:
+    if not teller.course.confidential:
+        await asyncio.sleep(PAUSE)
+        return
     number = teller.random.randrange(len(world.members))
     raiser, other = MEMBERS[number], MEMBERS[number - 1]
     if by_deputy := teller.random.random() < 0.5:
@@ -289,6 +295,9 @@ async def a_statement_is_issued(teller: Teller, world: World) -> None:
 
 
 async def a_peer_helps(teller: Teller, world: World) -> None:
+    if not teller.course.confidential:
+        await asyncio.sleep(PAUSE)
+        return
     asker, mentor = teller.random.randrange(ASKERS), teller.random.randrange(ASKERS, len(MEMBERS))
     offered = membership.OfferExperience(network=world.members[mentor], topics=("funding",), size="250-to-999")
     await teller.do(MEMBERS[mentor], offered)

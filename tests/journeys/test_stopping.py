@@ -336,7 +336,7 @@ async def ids_in(nc: Connection, stream: str) -> list[str]:
     state = (await api(nc, f"STREAM.INFO.{stream}"))["state"]
     jetstream = nc.jetstream()
     ids = []
-    for sequence in range(state["first_seq"], state["last_seq"] + 1):
+    for sequence in range(max(1, state["first_seq"]), state["last_seq"] + 1):  # an empty one says 0 to 0
         message = await jetstream.get_msg(stream, sequence, direct=True)
         assert message.headers is not None
         ids.append(message.headers["Nats-Msg-Id"])
