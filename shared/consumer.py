@@ -25,8 +25,8 @@ EXPIRES = 0.5
 Nothing shorter than its word is safe: a server that stores a burst has handed out messages that it sends much later,
 and what it hands out to one who has left is redelivered.
 """
-SILENT_AFTER = 10.0
-"""Seconds without a word from the server after which we ask anew."""
+SILENT_AFTER = 7.0
+"""Seconds without a word from the server after which we ask anew: one that deletes a durable may forget to say so."""
 RESTORED_WITHIN = 5.0
 """Seconds after which we ask again, whether or not what is gone could be declared."""
 UNREADY_AFTER = 3.0
@@ -99,8 +99,6 @@ class Consumer:
                 self._change.clear()
                 if self._wanted <= MOST_ASKED // 2:
                     await self._request(MOST_ASKED - self._wanted)
-                elif self._nc.is_connected and self._silent > UNREADY_AFTER:
-                    await self._request(1)  # a server that deletes a durable may forget to say so; asked, it says it
                 with suppress(TimeoutError):
                     async with asyncio.timeout(2 * EXPIRES):
                         await self._change.wait()
