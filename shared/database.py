@@ -86,6 +86,9 @@ BACK_WITHIN = 10
 OURS = "concord "
 """How the names of our sessions begin."""
 
+NAME = "name"
+"""The option of an engine that has the name of its sessions."""
+
 
 class Moment(TypeDecorator[datetime]):
     """An instant, UTC in and out. SQLite keeps no zone: it is taken off on the way in and put back on the way out."""
@@ -188,9 +191,6 @@ def reading(engine: Engine) -> Iterator[Connection]:
             if engine.dialect.name == "sqlite":
                 connection.exec_driver_sql("BEGIN")
             yield connection
-
-
-NAME = "name"
 
 
 def own_name(connection: Connection) -> str:

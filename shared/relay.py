@@ -175,10 +175,8 @@ class Relay:
             try:
                 idle = not await self._hold_lease() or not await self._relay_some()
             except (errors.Error, NotConfirmed, OSError, DBAPIError) as error:
-                if isinstance(error, DBAPIError):
-                    if trouble_behind(error) is None:
-                        raise
-                    self._renew_at = 0.0  # to others we may have seemed gone
+                if isinstance(error, DBAPIError) and trouble_behind(error) is None:
+                    raise
                 if self._trouble is None:
                     log.error("events do not get out; trying again until they do", reason=_said(error))
                 self._trouble = f"events do not get out: {_said(error)}"

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.events.domain import ledger
-from services.events.domain.ledger import Line, Total, median, opening, totals
+from services.events.domain.ledger import Entry, Total, median, opening, totals
 from services.events.domain.meeting import Meeting
 from services.events.domain.member import Network, Representative
 from services.events.domain.venue import Venue
@@ -19,10 +19,8 @@ HELD = date(2027, 1, 13)
 AT = datetime(2027, 1, 14, 9, tzinfo=UTC)
 
 
-def line(network: str, meeting: str | None, travelled: int, on: date = HELD, forgone: int = 0) -> Line:
-    return Line(
-        umbrella="u", network=network, meeting=meeting, held_on=on, travelled=travelled, forgone=forgone, written_at=AT
-    )
+def line(network: str, meeting: str | None, travelled: int, on: date = HELD, forgone: int = 0) -> Entry:
+    return Entry(network, meeting, on, travelled, forgone)
 
 
 def test_a_total_is_where_a_network_started_and_what_it_travelled_since() -> None:

@@ -8,7 +8,7 @@ from random import Random
 from shared.contracts import membership
 from shared.contracts.membership import OrganisationRow
 from tests.faults.schedule import PLATFORM, Round
-from tests.faults.stories import STORIES, Story, World
+from tests.faults.stories import CONFIDENTIAL, STORIES, Story, World
 from tests.faults.teller import Course, NotDone, Platform, Teller
 
 
@@ -17,6 +17,8 @@ class Load(Course):
 
     def __init__(self, round_: Round, platform: Platform) -> None:
         super().__init__(platform)
+        self.confidential = True
+        """Whether confidential stories are told: of what came of one nobody can say when it did."""
         self._world = World()
         self._prologue = Teller(self, round_.random("world"))
         self._tellers = [(Teller(self, round_.random(f"teller {n}")), stories) for n, stories in enumerate(STORIES)]
@@ -54,7 +56,11 @@ class Load(Course):
 
     async def _tell(self, teller: Teller, stories: Sequence[Story]) -> None:
         while not self.ending:
+            story = teller.random.choice(stories)
+            if story in CONFIDENTIAL and not self.confidential:
+                await teller.pause()
+                continue
             try:
-                await teller.random.choice(stories)(teller, self._world)
+                await story(teller, self._world)
             except NotDone:
                 await teller.pause()

@@ -204,9 +204,6 @@ async def a_network_forms(teller: Teller, world: World) -> None:
 
 async def somebody_leaves(teller: Teller, world: World) -> None:
     """Nobody who represents a network is left, so its membership lapses; the events do not say what they came from."""
-    if not teller.course.confidential:
-        await asyncio.sleep(PAUSE)
-        return
     steward, leaver = teller.random.sample(MEMBERS, 2)
     network = await register_network(teller, steward, world.organisations[EMPLOYER], OFFICES[EMPLOYER])
     person = teller.id()
@@ -231,9 +228,6 @@ async def a_partner_joins(teller: Teller, world: World) -> None:
 
 
 async def a_concern_is_raised(teller: Teller, world: World) -> None:
-    if not teller.course.confidential:
-        await asyncio.sleep(PAUSE)
-        return
     number = teller.random.randrange(len(world.members))
     raiser, other = MEMBERS[number], MEMBERS[number - 1]
     if by_deputy := teller.random.random() < 0.5:
@@ -295,9 +289,6 @@ async def a_statement_is_issued(teller: Teller, world: World) -> None:
 
 
 async def a_peer_helps(teller: Teller, world: World) -> None:
-    if not teller.course.confidential:
-        await asyncio.sleep(PAUSE)
-        return
     asker, mentor = teller.random.randrange(ASKERS), teller.random.randrange(ASKERS, len(MEMBERS))
     offered = membership.OfferExperience(network=world.members[mentor], topics=("funding",), size="250-to-999")
     await teller.do(MEMBERS[mentor], offered)
@@ -390,6 +381,9 @@ async def a_meeting_is_planned(teller: Teller, world: World) -> None:
         meeting = str((await teller.do("operator", events.BookMeeting(plan=plan, number=1))).id)
         await teller.do("operator", events.CancelMeeting(meeting=meeting, reason="The hall is flooded."))
 
+
+CONFIDENTIAL: Sequence[Story] = (somebody_leaves, a_concern_is_raised, a_peer_helps)
+"""Events that come of these do not say what they came of."""
 
 STORIES: Sequence[Sequence[Story]] = (
     (a_network_comes_and_goes, somebody_leaves),

@@ -141,8 +141,6 @@ class Course:
         self.ending = False
         self.planning = True
         """Whether meetings are planned. Each plan is a core's second, and more of it if its process dies."""
-        self.confidential = True
-        """Whether anybody does what no event names as its cause: nobody can tell of one of those when it was."""
         self.endings = cycle(("deadline", "early", "withdrawn"))  # in turn, so that even a slow round sees each
         self.publishing = True
         """Whether registers publish. What nobody has read is lost with its stream, and no store could fill it again."""

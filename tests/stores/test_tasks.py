@@ -172,7 +172,7 @@ async def test_a_task_that_goes_on_failing_is_given_up_and_its_handler_told_why(
     async def fail(_: int) -> Any:
         raise ConnectionError("nobody there")
 
-    outcome = await outcome_of(store, fail, Retries(timedelta(seconds=0.1), give_up_after=timedelta(seconds=1)))
+    outcome = await outcome_of(store, fail, Retries(timedelta(seconds=0.1), give_up_after=timedelta(seconds=5)))
     assert (outcome.result, outcome.error) == (None, "nobody there")
     assert outcome.attempts > 1
     assert left(store) == 0

@@ -60,13 +60,13 @@ class Total(NamedTuple):
         return sum(self)
 
 
-def totals(lines: Iterable[Line | Entry]) -> dict[str, Total]:
+def totals(lines: Iterable[Entry]) -> dict[str, Total]:
     """The total of each network, from the lines of one umbrella in the order they were written.
 
     A network that left and was admitted again starts anew: meetings before its last admission no longer count.
     """
-    openings: dict[str, Line | Entry] = {}
-    meetings: dict[str, dict[str, Line | Entry]] = {}
+    openings: dict[str, Entry] = {}
+    meetings: dict[str, dict[str, Entry]] = {}
     for line in lines:
         if line.meeting is None:
             openings[line.network] = line
@@ -75,7 +75,7 @@ def totals(lines: Iterable[Line | Entry]) -> dict[str, Total]:
     return {network: _total(openings.get(network), meetings.get(network, {})) for network in {**openings, **meetings}}
 
 
-def _total(opening: Line | Entry | None, meetings: Mapping[str, Line | Entry]) -> Total:
+def _total(opening: Entry | None, meetings: Mapping[str, Entry]) -> Total:
     counted = [line for line in meetings.values() if opening is None or line.held_on >= opening.held_on]
     return Total(
         opening=opening.travelled if opening else 0,
