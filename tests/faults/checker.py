@@ -39,6 +39,8 @@ STREAMS = (*map(event_stream, SERVICES), DELIVERIES, INBOUND_REFUSED_STREAM)
 READ_AT_ONCE = 1000
 IN_CONFIDENCE = (membership.PersonLeft,)
 """Inbound messages whose events do not say what they came from."""
+NAMING_KINDS = (membership.CloseOrganisation, membership.MergeOrganisations, membership.SplitOrganisation)
+"""Commands whose answers name each kind of event once, however many organisations and networks they concern."""
 LONGEST = 600
 """Characters of a problem."""
 TOLD_AT_MOST = 10
@@ -190,6 +192,8 @@ def commands_are_carried_out_once(facts: Facts) -> Iterator[str]:
         if asked.command.sealed:
             continue  # nobody can tell which events it caused: they are counted together, below
         names = Counter(sent.name for sent in caused.get(asked.id, []) if sent.service == asked.command.wire.owner)
+        if isinstance(asked.command, NAMING_KINDS):
+            names = Counter(names.keys())
         if names != (promised := _promised(asked.command, reply.done)):
             yield f"{asked} was answered with {dict(promised)}, and caused {dict(names)}: {reply}"
 

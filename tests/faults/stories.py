@@ -124,6 +124,43 @@ async def a_network_comes_and_goes(teller: Teller, world: World) -> None:
                 await teller.do(principal, membership.StandDownRepresentative(network=network, person=person))
 
 
+async def a_steward_goes(teller: Teller, world: World) -> None:
+    first, second, third = teller.random.sample(MEMBERS, 3)
+    organisation, office = teller.random.choice(world.organisations), teller.random.choice(OFFICES)
+    network = await register_network(teller, first, organisation, office)
+    appointed = membership.AppointRepresentative(network=network, person=teller.id(), principal=first)
+    await teller.do(first, appointed)
+    await teller.do(first, membership.HandOverStewardship(network=network, principal=second))
+    await teller.do(second, membership.ApplyForMembership(umbrella=world.fair, network=network))
+    declined = membership.DeclineMemberNetwork(umbrella=world.fair, network=network, reason="It is not the season.")
+    await teller.do("operator", declined)
+    await teller.do(second, membership.GiveUpStewardship(network=network))
+    await teller.do("operator", membership.AppointSteward(network=network, principal=third))
+    await teller.do(third, membership.ApplyForMembership(umbrella=world.fair, network=network))
+    await teller.do(first, membership.WithdrawMemberNetwork(umbrella=world.fair, network=network))
+
+
+async def organisations_change(teller: Teller, world: World) -> None:
+    """Two are merged into a third, that is split into two, and one of these closes and leaves nobody behind."""
+    steward = teller.random.choice(MEMBERS)
+    one, two, three, four, five = [
+        str((await teller.do("operator", membership.RegisterOrganisation(**_organisation(teller, number)))).id)
+        for number in range(5)
+    ]
+    network = await register_network(teller, steward, one, OFFICES[0])
+    linked = {"publisher": teller.word(), "organisation": one}
+    await teller.do("operator", membership.LinkPublisher(**linked))
+    await teller.do("operator", membership.UnlinkPublisher(publisher=linked["publisher"]))
+    await teller.do("operator", membership.RenameOrganisation(organisation=one, name=teller.word()))
+    await teller.do("operator", membership.ConfirmNetworkHome(network=network))
+    await teller.do("operator", membership.MergeOrganisations(organisations=(one, two), into=three))
+    goes_on = teller.random.random() < 0.5
+    homes = {} if goes_on else {network: four}
+    parts = membership.SplitOrganisation(organisation=three, into=(four, five), goes_on=goes_on, networks=homes)
+    await teller.do("operator", parts)
+    await teller.do("operator", membership.CloseOrganisation(organisation=five))
+
+
 async def a_register_is_read(teller: Teller, world: World) -> None:
     rows = tuple(OrganisationRow(key=teller.word(), name=teller.word(), format="council") for _ in range(4))
     await teller.do("operator", membership.ImportOrganisations(register_name="GOV.UK", rows=rows))
@@ -192,6 +229,9 @@ async def a_network_forms(teller: Teller, world: World) -> None:
         name=teller.word(), reach="local", organisation=teller.random.choice(world.organisations), forming=True
     )
     network = str((await teller.do(steward, registered)).id)
+    if teller.random.random() < 0.2:
+        await teller.do(steward, membership.DeclareNetworkEstablished(network=network))
+        return
     steps = get_args(membership.StarterStep)
     for step in (*steps[:-1], *steps):
         await teller.do(
@@ -267,8 +307,12 @@ async def a_statement_is_issued(teller: Teller, world: World) -> None:
     author, due = teller.random.choice(MEMBERS), clock.now() + timedelta(days=300)
     drafted = membership.DraftStatement(umbrella=world.council, kind="report", title=teller.word(), text="Rest rooms.")
     statement = str((await teller.do(author, drafted)).id)
-    wanted = membership.GivenRecommendation(text="A quiet room in each office.", addressee="Every body", due=due)
-    revised = membership.ReviseStatement(statement=statement, text="Quiet rooms.", recommendations=(wanted,))
+    elsewhere = world.organisations[EMPLOYER]  # no network speaks for it, so it writes letters
+    wanted = [
+        membership.GivenRecommendation(text="A quiet room in each office.", addressee=who, organisation=which, due=due)
+        for who, which in (("Every body", None), ("The last of them", elsewhere))
+    ]
+    revised = membership.ReviseStatement(statement=statement, text="Quiet rooms.", recommendations=tuple(wanted))
     await teller.do(author, revised)
     until = clock.now() + timedelta(days=10)
     await teller.do(author, membership.ConsultOnStatement(statement=statement, until=until))
@@ -281,11 +325,15 @@ async def a_statement_is_issued(teller: Teller, world: World) -> None:
     for principal, network in voices:
         await teller.do(principal, membership.SignStatement(statement=statement, network=network))
     await teller.do(MEMBERS[0], membership.WithdrawSignature(statement=statement, network=world.members[0]))
-    [recommendation] = shown.recommendations
-    answered = membership.AnswerRecommendation(
-        statement=statement, recommendation=recommendation.id, status="under-way"
-    )
-    await teller.do(author, answered)
+    await teller.do("operator", membership.RecordSignature(statement=statement, organisation=elsewhere))
+    withdrawn = membership.RecordSignatureWithdrawal(statement=statement, organisation=elsewhere)
+    await teller.do("operator", withdrawn)
+    for recommendation in shown.recommendations:
+        answer: dict[str, Any] = {"recommendation": recommendation.id, "status": "under-way"}
+        if recommendation.organisation is None:
+            await teller.do(author, membership.AnswerRecommendation(statement=statement, **answer))
+        else:
+            await teller.do("operator", membership.RecordRecommendationAnswer(statement=statement, **answer))
 
 
 async def a_peer_helps(teller: Teller, world: World) -> None:
@@ -312,7 +360,7 @@ async def a_peer_helps(teller: Teller, world: World) -> None:
 
 async def somebody_subscribes(teller: Teller, world: World) -> None:
     principal, topic = teller.random.choice(MEMBERS), teller.random.choice(get_args(notifications.Topic))
-    region = teller.random.choice(get_args(membership.Region))
+    region = teller.random.choice((None, *get_args(membership.Region)))
     await teller.try_to(principal, notifications.Subscribe(topic=topic, region=region))
     await teller.try_to(principal, notifications.Subscribe(topic=topic, role="steward"))
     if teller.random.random() < 0.5:
@@ -345,9 +393,13 @@ def _scores(teller: Teller, round_: str, organisation: str) -> benchmark.SubmitS
 
 async def a_survey_is_read(teller: Teller, world: World) -> None:
     rows = tuple(benchmark.SurveyRow(code=teller.word(), name=teller.word(), scores=(50.0, 60.0)) for _ in range(3))
-    await teller.do(
-        "operator", benchmark.ImportPeopleSurvey(label=teller.word(), source="A survey", measures=MEASURES, rows=rows)
-    )
+    survey = benchmark.ImportPeopleSurvey(label=teller.word(), source="A survey", measures=MEASURES, rows=rows)
+    round_, organisation = str((await teller.do("operator", survey)).id), teller.random.choice(world.organisations)
+    linked = benchmark.LinkRespondent(round=round_, respondent=rows[0].code, organisation=organisation)
+    await teller.do("operator", linked)
+    principal = teller.word()
+    await teller.do("operator", benchmark.NameDataSteward(organisation=organisation, principal=principal))
+    await teller.do("operator", benchmark.RemoveDataSteward(principal=principal))
 
 
 async def places_become_known(teller: Teller, world: World) -> None:
@@ -386,8 +438,8 @@ CONFIDENTIAL: Sequence[Story] = (somebody_leaves, a_concern_is_raised, a_peer_he
 """Events that come of these do not say what they came of."""
 
 STORIES: Sequence[Sequence[Story]] = (
-    (a_network_comes_and_goes, somebody_leaves),
-    (a_network_comes_and_goes, a_network_forms, a_register_is_read, a_register_publishes),
+    (a_network_comes_and_goes, somebody_leaves, organisations_change),
+    (a_steward_goes, a_network_forms, a_register_is_read, a_register_publishes),
     (a_proposal_is_decided,),
     (a_concern_is_raised, a_statement_is_issued),
     (a_peer_helps,),
