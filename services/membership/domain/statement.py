@@ -428,7 +428,8 @@ def _not_agreed(statement: Statement, proposal: Proposal | None) -> Refusal | No
     """A consensus statement needs the consensus: on this title, in this umbrella, on the wording as it is now.
 
     A statement may be longer than a proposal, so the proposal holds its digest: who wants to know what is decided can
-    compare it with the one that ``show-statement`` tells.
+    compare it with the one that ``show-statement`` tells. Nobody knows the digest of a wording that is yet to come, so
+    no clock need say which was first.
     """
     if proposal is None:
         if statement.kind != AGREED_FIRST:
@@ -440,17 +441,14 @@ def _not_agreed(statement: Statement, proposal: Proposal | None) -> Refusal | No
         why = f"the proposal is {proposal.decision.outcome if proposal.decision else proposal.state}"
     elif proposal.title.casefold() != statement.title.casefold():
         why = f"the proposal is about {proposal.title!r}"
-    elif proposal.opened_at is None or proposal.opened_at < statement.worded_at:
-        why = "the statement was revised after the proposal was opened"
     elif digest(statement) not in proposal.text:
         why = "the text of the proposal does not hold the digest of this wording, so another may have been agreed on"
     else:
         return None
     return Refusal(
         code="not-agreed",
-        sentence=f"The statement cannot be issued: {why}. A consensus statement needs a proposal of the same title "
-        "that was opened after its last revision and agreed, with the statement's digest in its text: "
-        f"{digest(statement)}.",
+        sentence=f"The statement cannot be issued: {why}. A consensus statement needs an agreed proposal of the same "
+        f"title that holds the digest of its wording: {digest(statement)}.",
         field="proposal",
         data={"digest": digest(statement)},
     )

@@ -332,6 +332,7 @@ class StatementView(BaseModel, frozen=True):
     digest: str = Field(
         default="", description="SHA-256 of the wording; a proposal to agree on a consensus statement holds it"
     )
+    worded_at: Moment | None = Field(default=None, description="when the present wording was written")
 
 
 class ShowStatement(Query[StatementView]):
