@@ -1,10 +1,11 @@
 """Which state of events lies in which table, the reads that decisions need, and those that questions need."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import date
 from itertools import starmap
+from typing import Any
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import Column, Row, Select, func, or_, select, tuple_
 
 from services.events import tables
 from services.events.domain import ledger, meeting, plan, venue
@@ -167,16 +168,25 @@ def blackouts_in_force(source: Work | Reader, umbrella: str | None) -> list[Blac
 
 def venue_page(reader: Reader, query: ListVenues) -> VenuePage:
     """Venues in the order they were registered."""
-    c = tables.venues.c
     statement = select(tables.venues)
     if query.region is not None:
-        statement = statement.where(c.region == query.region)
+        statement = statement.where(tables.venues.c.region == query.region)
+    rows, total, following = _page(reader, statement, (tables.venues.c.id,), query.after, query.limit)
+    views = tuple(VenueView.model_validate(dict(row._mapping)) for row in rows)
+    return VenuePage(venues=views, total=total, next=following)
+
+
+def _page(
+    reader: Reader, statement: Select[Any], order: Sequence[Column[Any]], after: str | None, limit: int
+) -> tuple[Sequence[Row[Any]], int, str | None]:
+    """The rows behind the one with the id ``after``, how many there are in all, and the ``after`` of the next page."""
     total = reader.select(select(func.count()).select_from(statement.subquery()))[0][0]
-    if query.after is not None:
-        statement = statement.where(c.id > query.after)
-    rows = reader.select(statement.order_by(c.id).limit(query.limit + 1))
-    views = tuple(VenueView.model_validate(dict(row._mapping)) for row in rows[: query.limit])
-    return VenuePage(venues=views, total=total, next=views[-1].id if len(rows) > query.limit else None)
+    if after is not None:
+        before = order[0].table.alias().c
+        last = select(*(before[column.name] for column in order)).where(before.id == after)
+        statement = statement.where(tuple_(*order) > last.scalar_subquery())
+    rows = reader.select(statement.order_by(*order).limit(limit + 1))
+    return rows[:limit], total, rows[limit - 1].id if len(rows) > limit else None
 
 
 def blackout_page(reader: Reader, umbrella: str | None) -> BlackoutPage:
@@ -191,8 +201,9 @@ def meeting_page(reader: Reader, query: ListMeetings) -> MeetingPage:
     statement = select(tables.meetings).where(c.umbrella == query.umbrella)
     if not query.cancelled:
         statement = statement.where(c.state == "booked")
-    rows = reader.select(statement.order_by(c.date, c.id))
-    return MeetingPage(meetings=tuple(MeetingView.model_validate(dict(row._mapping)) for row in rows))
+    rows, total, following = _page(reader, statement, (c.date, c.id), query.after, query.limit)
+    views = tuple(MeetingView.model_validate(dict(row._mapping)) for row in rows)
+    return MeetingPage(meetings=views, total=total, next=following)
 
 
 def ledger_page(reader: Reader, query: ShowLedger) -> LedgerPage:

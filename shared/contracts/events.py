@@ -490,6 +490,8 @@ class MeetingPage(BaseModel, frozen=True):
     """Meetings by date."""
 
     meetings: tuple[MeetingView, ...]
+    total: int = Field(default=0, description="in all pages")
+    next: str | None = Field(default=None, description="give it as `after` for the next page; none on the last")
 
 
 class ListMeetings(Query[MeetingPage]):
@@ -497,6 +499,8 @@ class ListMeetings(Query[MeetingPage]):
 
     umbrella: Id
     cancelled: bool = Field(default=False, description="cancelled ones too")
+    limit: int = Field(default=20, ge=1, le=500, description="each has everybody invited: 20 of 1,000 fit one answer")
+    after: Id | None = Field(default=None, description="`next` of the page before")
 
 
 class LedgerLine(BaseModel, frozen=True):

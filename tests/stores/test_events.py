@@ -365,6 +365,18 @@ def test_a_meeting_is_booked_listed_and_cancelled(service: Service) -> None:
     ]
 
 
+def test_meetings_come_page_by_page_in_the_order_of_their_days(service: Service) -> None:
+    service.country()
+    plan = service.planned()
+    flooded, later = service.do(BookMeeting(plan=plan, number=1)), service.do(BookMeeting(plan=plan, number=2))
+    service.do(CancelMeeting(meeting=flooded, reason="the hall is flooded"))
+    sooner = service.do(BookMeeting(plan=plan, number=1))
+    first = service.ask(ListMeetings(umbrella=service.umbrella, limit=1))
+    assert ([view.id for view in first.meetings], first.total, first.next) == ([sooner], 2, sooner)
+    last = service.ask(ListMeetings(umbrella=service.umbrella, limit=1, after=first.next))
+    assert ([view.id for view in last.meetings], last.total, last.next) == ([later], 2, None)
+
+
 def test_a_cancelled_meeting_gives_its_place_in_the_plan_free(service: Service) -> None:
     service.country()
     plan = service.planned()
