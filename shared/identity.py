@@ -3,7 +3,7 @@
 The chain of trust is operator → account CONCORD → signing key of a role → user. A role's permissions stand in the
 account's JWT, as templates over the principal's name, and the server enforces them; a user's JWT carries nothing but
 its name. So a ``.creds`` file is all there is to hand out, and a new contract needs no new credentials: the account's
-JWT is made again from the contracts whenever the server starts.
+JWT is made again from the contracts whenever the server starts. It also says which credentials were taken back.
 
 Format: https://github.com/nats-io/jwt (v2), https://docs.nats.io/running-a-nats-service/configuration/securing_nats/auth_intro/jwt
 """
@@ -21,13 +21,14 @@ from typing import Any
 import nkeys  # type: ignore[import-untyped]  # it ships no types
 
 import shared.contracts  # noqa: F401  the register must be whole before permissions are made from it
+from shared.access_register import AccessRegister, Credentials, RegisterDamaged
 from shared.contracts.message import MAJOR, PRINCIPAL_PATTERN, Command, Query, contracts, subject_of
 
 SERVICES = ("membership", "events", "benchmark", "notifications")
 OPERATOR = "operator"
 """Both a role and the name of the one with whose credentials the local stack is run."""
 KEEPER = "keeper"
-"""Who makes a backup or restores one: no role, and no credentials that outlast it."""
+"""Who makes a backup, restores one, or takes access back: no role, and no credentials that outlast it."""
 PEOPLE_AND_PROGRAMS = (OPERATOR, "member", "publisher", "subscriber")
 ROLES = (*SERVICES, *PEOPLE_AND_PROGRAMS)
 
@@ -170,10 +171,14 @@ def _not_for(role: str) -> tuple[str, ...]:
 
 
 class Keys:
-    """The private keys of one platform, each in a file of its own (mode 0600) in one directory (mode 0700)."""
+    """The private keys of one platform, each in a file of its own (mode 0600) in one directory (mode 0700).
 
-    def __init__(self, pairs: dict[str, nkeys.KeyPair]) -> None:
+    Beside them stands who was given access, in ``access.jsonl``.
+    """
+
+    def __init__(self, pairs: dict[str, nkeys.KeyPair], register: AccessRegister) -> None:
         self._pairs = pairs
+        self._register = register
 
     @classmethod
     def create(cls, directory: Path) -> "Keys":
@@ -196,10 +201,10 @@ class Keys:
                 raise IdentityError(f"There is no key {path}: make the keys first, or say where they are.") from None
             except (OSError, ValueError, nkeys.NkeysError) as error:
                 raise IdentityError(f"The key {path} cannot be read: {error}.") from None
-        return cls(pairs)
+        return cls(pairs, AccessRegister(directory / "access.jsonl"))
 
     def account_jwt(self) -> str:
-        """The account CONCORD with the permissions of every role, as the contracts are now."""
+        """The account CONCORD: the permissions of every role as the contracts are now, and what was taken back."""
         scopes = []
         for role in ROLES:
             allowed = permissions(role)
@@ -218,6 +223,7 @@ class Keys:
             nats={
                 "type": "account",
                 "signing_keys": scopes,
+                "revocations": {each.key: each.revoked_at for each in self.issued() if each.revoked_at},
                 "limits": {**_ACCOUNT_LIMITS, "disk_storage": UNLIMITED, "streams": UNLIMITED, "consumer": UNLIMITED},
             },
         )
@@ -250,6 +256,19 @@ class Keys:
             "}\n"
         )
 
+    def issued(self) -> list[Credentials]:
+        """Everything ``issue`` made, in that order, and what was taken back; ``IdentityError`` if nobody can tell."""
+        try:
+            return self._register.all()
+        except RegisterDamaged as error:
+            raise IdentityError(str(error)) from None
+
+    def revoke(self, name: str) -> int:
+        """Takes back whatever a principal was issued; how many credentials those were. ``account_jwt`` says so."""
+        valid = [each for each in self.issued() if each.principal == name and each.revoked_at is None]
+        self._register.revoke(valid, int(time.time()))
+        return len(valid)
+
     def issue(self, role: str, name: str) -> str:
         """Credentials (the text of a ``.creds`` file) for a principal in a role; a new key each time."""
         if role not in ROLES:
@@ -269,24 +288,31 @@ class Keys:
                 f"so its role is {OPERATOR!r}."
             )
         user = nkeys.from_seed(nkeys.encode_seed(os.urandom(32), nkeys.PREFIX_BYTE_USER))
+        issued_at = int(time.time())
         jwt = _encode(
-            {"sub": _public(user), "name": name},
+            {"sub": _public(user), "name": name, "iat": issued_at},
             nats={"type": "user", "issuer_account": self._public("account")},
             signer=self._pairs[f"role-{role}"],
         )
+        self._register.issued(name, role, _public(user), issued_at)
         return _creds(jwt, user)
 
-    def issue_to_keeper(self, permissions: Permissions, seconds: int) -> str:
+    @property
+    def account_update(self) -> str:
+        """Where the system account tells running servers to go by another ``account_jwt``; they tell one another."""
+        return f"$SYS.ACCOUNT.{self._public('account')}.CLAIMS.UPDATE"
+
+    def issue_to_keeper(self, permissions: Permissions, seconds: int, account: str = "account") -> str:
         """Credentials for whoever holds the keys and needs, for a while, what no role may: a backup, a restore.
 
-        The permissions stand in the credentials themselves, and so does when they end.
+        The permissions stand in the credentials themselves, and so does when they end. ``account``: or ``system``.
         """
         user = nkeys.from_seed(nkeys.encode_seed(os.urandom(32), nkeys.PREFIX_BYTE_USER))
         allowed = {"pub": {"allow": permissions.publish}, "sub": {"allow": permissions.subscribe}, **_NO_LIMIT}
         jwt = _encode(
             {"sub": _public(user), "name": KEEPER, "exp": int(time.time()) + seconds},
             nats={"type": "user", **allowed},
-            signer=self._pairs["account"],
+            signer=self._pairs[account],
         )
         return _creds(jwt, user)
 
@@ -333,7 +359,7 @@ _ACCOUNT_LIMITS = {
 
 
 def _encode(claims: dict[str, Any], *, nats: dict[str, Any], signer: nkeys.KeyPair) -> str:
-    claims |= {"iss": _public(signer), "iat": int(time.time()), "nats": {**nats, "version": 2}}
+    claims = {"iat": int(time.time())} | claims | {"iss": _public(signer), "nats": {**nats, "version": 2}}
     digest = hashlib.sha256(json.dumps(claims, sort_keys=True).encode()).digest()
     claims["jti"] = base64.b32encode(digest).decode().rstrip("=")
     signed = f"{_base64({'typ': 'JWT', 'alg': 'ed25519-nkey'})}.{_base64(claims)}"

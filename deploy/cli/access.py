@@ -1,24 +1,29 @@
 """``concord access``: credentials for people and programs."""
 
+import logging
+from datetime import UTC, datetime
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from deploy.cli import options
 from deploy.cli.options import AsJson, Data, RoleName
-from deploy.cli.output import Complaint, complaining, finish, say
-from deploy.cli.stack import not_reached
+from deploy.cli.output import Complaint, complaining, finish, log_from, say
+from deploy.cli.stack import holder, not_reached, stack_in
+from shared.access_register import Credentials
 from shared.contracts.platform import Reply
 from shared.identity import IdentityError, Keys, write_creds
 from shared.refusal import Refusal
 
-group = typer.Typer(help="Give people and programs access.", no_args_is_help=True)
+group = typer.Typer(help="Give people and programs access, and take it back.", no_args_is_help=True)
 
 
 @group.callback()
 def access() -> None:
-    """Give people and programs access."""
+    """Give people and programs access, and take it back."""
 
 
 @group.command()
@@ -34,16 +39,10 @@ def issue(
 ) -> None:
     """Issue credentials to a principal in a role: a file that holds its key, and is all it needs.
 
-    Issued again, the earlier credentials go on being valid. A principal has one role.
+    Issued again, the earlier credentials go on being valid; `revoke` first, if they are lost. A principal has one role.
     """
-    if not (data / "keys").is_dir():
-        raise not_reached(data)
-    own = data / "creds" / f"{name}.creds"
+    keys, own = _keys(data), data / "creds" / f"{name}.creds"
     file = out or own
-    try:
-        keys = Keys.load(data / "keys")
-    except IdentityError as error:
-        raise Complaint(str(error)) from None
     try:
         creds = keys.issue(role, name)
     except IdentityError as error:
@@ -60,6 +59,99 @@ def issue(
             Reply(outcome="answered", answer={"principal": name, "role": role, "file": str(file)}), as_json=True
         )
     say(f"{name} may connect as {role} with {file}.")
+
+
+@group.command()
+@complaining
+def revoke(
+    name: Annotated[str, typer.Argument(help="The principal whose credentials are lost, or who is to have none.")],
+    data: Data = options.DATA,
+    as_json: AsJson = False,
+) -> None:
+    """Take access back from a principal: all credentials issued to it so far, for good.
+
+    Whoever is connected with them is cut off at once. `issue` lets the principal in again, with new ones.
+    """
+    keys = _keys(data)
+    if not any(each.principal == name for each in _issued(keys)):
+        sentence = f"Nobody was issued credentials as {name} here; `concord access list` shows who was."
+        refusal = Refusal(code="nothing-issued", sentence=sentence, field="name")
+        raise finish(Reply(outcome="refused", refusal=refusal), as_json=as_json)
+    own, conf = data / "creds" / f"{name}.creds", data / "nats.conf"
+    try:
+        count = keys.revoke(name)
+        own.unlink(missing_ok=True)  # it opens nothing any more
+        if conf.exists():  # a server that dies is started again with it
+            conf.write_text(keys.server_conf(data / "jetstream"))
+    except OSError as error:
+        raise Complaint(f"{error.filename} cannot be written: {error.strerror}.") from None
+    is_local = conf.exists()
+    told = not is_local or bool(holder(data))
+    if told:
+        _tell(data, keys, name)
+    if as_json:
+        answer = {"principal": name, "revoked": count, "told": told}
+        raise finish(Reply(outcome="answered", answer=answer), as_json=True)
+    credentials = "1 credentials file is" if count == 1 else f"{count} credentials files are"
+    say(f"{name} has no access any more" + (f": {credentials} void." if count else ", and had none before."))
+    if not is_local:
+        say("For when NATS starts again, its configuration must say so too: `concord init` writes it anew.")
+
+
+def _tell(data: Path, keys: Keys, name: str) -> None:
+    """Has NATS go by it at once."""
+    import asyncio  # noqa: PLC0415  help need not wait for what speaks to NATS
+
+    from deploy.keeping.keeper import renew_account  # noqa: PLC0415  as above
+    from shared.broker import BrokerError, Unreachable  # noqa: PLC0415  as above
+
+    log_from(logging.CRITICAL)  # what goes wrong comes back as a sentence
+    try:
+        asyncio.run(renew_account(stack_in(data).urls, keys))
+    except (Complaint, Unreachable, BrokerError) as error:
+        raise Complaint(
+            f"It is noted, but NATS does not know it yet. {error} Once it does, revoke {name} again."
+        ) from None
+
+
+@group.command("list")
+@complaining
+def list_(data: Data = options.DATA, as_json: AsJson = False) -> None:
+    """List who was issued credentials, in which role, when, and from whom they were taken back."""
+    issued = sorted(_issued(_keys(data)), key=attrgetter("principal", "role", "issued_at"))
+    rows = [_row(list(each)) for _, each in groupby(issued, key=attrgetter("principal", "role"))]
+    raise finish(Reply(outcome="answered", answer=rows), as_json=as_json)
+
+
+def _row(issued: list[Credentials]) -> dict[str, Any]:
+    revoked = [each.revoked_at for each in issued if each.revoked_at is not None]
+    return {
+        "principal": issued[0].principal,
+        "role": issued[0].role,
+        "valid": len(issued) - len(revoked),
+        "last_issued_at": _moment(issued[-1].issued_at),
+        "last_revoked_at": _moment(max(revoked)) if revoked else None,
+    }
+
+
+def _moment(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat()
+
+
+def _keys(data: Path) -> Keys:
+    if not (data / "keys").is_dir():
+        raise not_reached(data)
+    try:
+        return Keys.load(data / "keys")
+    except IdentityError as error:
+        raise Complaint(str(error)) from None
+
+
+def _issued(keys: Keys) -> list[Credentials]:
+    try:
+        return keys.issued()
+    except IdentityError as error:
+        raise Complaint(str(error)) from None
 
 
 def _kept(file: Path, held: tuple[str, str] | None, name: str, role: str) -> Refusal:

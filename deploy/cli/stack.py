@@ -60,15 +60,15 @@ def not_reached(directory: Path, urls: Sequence[str] = ()) -> Complaint:
     """What to say where no stack answers; ``urls`` are where it should."""
     if urls and not (directory / "lock").exists():  # no local stack's directory: `concord up` is no use there
         return Complaint(f"NATS does not answer at {', '.join(urls)}: is it running?")
-    if holder := _holder(directory):
+    if process := holder(directory):
         return Complaint(
-            f"A stack runs here ({directory}, process {holder}), but its NATS server does not answer; "
+            f"A stack runs here ({directory}, process {process}), but its NATS server does not answer; "
             f"{directory / 'logs' / 'nats.log'} may say why."
         )
     return Complaint(f"No stack is running here ({directory}): start one with `concord up --data {directory}`.")
 
 
-def _holder(directory: Path) -> str:
+def holder(directory: Path) -> str:
     """The process that runs the local stack of a directory, or nothing."""
     try:
         with (directory / "lock").open() as lock:

@@ -35,9 +35,16 @@ def on_stack(data: Path, principal: str, do: Callable[[Connection], Awaitable[Re
 
     async def run() -> Result:
         nc = await connect(stack.urls, creds, patience=CONNECT_WITHIN)
+        doing, lost = asyncio.ensure_future(do(nc)), asyncio.create_task(nc.lost.wait())
         try:
-            return await do(nc)
+            await asyncio.wait({doing, lost}, return_when=asyncio.FIRST_COMPLETED)
+            if not doing.done():
+                raise Complaint(f"NATS ended the connection of {principal} for good ({nc.last_error}).")
+            return doing.result()
         finally:
+            doing.cancel()
+            lost.cancel()
+            await asyncio.gather(doing, lost, return_exceptions=True)
             await nc.close()
 
     try:

@@ -13,7 +13,6 @@ import hashlib
 import json
 import os
 import tarfile
-import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -28,12 +27,11 @@ from typing import IO, Any, TypeVar, cast
 from pydantic import BaseModel, ValidationError
 from sqlalchemy import Connection, Engine, inspect
 
-from deploy.keeping import store_copy, stream_copy
+from deploy.keeping import keeper, store_copy, stream_copy
 from shared import clock, migration
 from shared.broker import Connection as Nats
-from shared.broker import connect
 from shared.database import open_store, reading, writing
-from shared.identity import KEEPER, SERVICES, Keys, Permissions, inbox_prefix, write_creds
+from shared.identity import SERVICES, Keys, Permissions
 from shared.reconcile import reconcile
 from shared.refusal import Refusal
 from shared.service import Service
@@ -44,7 +42,6 @@ SUMS = "SHA256SUMS"
 MANIFEST = "manifest.json"
 KEYS = "operator.tar"
 IN_KEYS = ("keys", "creds")
-CONNECT_WITHIN = 10.0
 AT_MOST = 24 * 3600
 """Seconds a backup or a restore may take before its credentials end."""
 
@@ -60,7 +57,7 @@ ALLOWED = Permissions(
         "$JS.API.CONSUMER.CREATE.*.*",
         "$JS.API.CONSUMER.RESET.*.*",
     ),
-    subscribe=(f"{inbox_prefix(KEEPER)}.>",),
+    subscribe=(keeper.INBOX,),
 )
 
 Told = Callable[[str], None]
@@ -132,14 +129,9 @@ class Place:
     @asynccontextmanager
     async def connected(self) -> AsyncIterator[Nats]:
         """A connection that may do what a backup and a restore need; its credentials are gone with it."""
-        with tempfile.TemporaryDirectory(prefix="concord-keeper-") as directory:
-            creds = Path(directory) / f"{KEEPER}.creds"
-            write_creds(creds, Keys.load(self.directory / "keys").issue_to_keeper(ALLOWED, AT_MOST))
-            nc = await connect(self.urls, creds, patience=CONNECT_WITHIN)
-        try:
+        creds = Keys.load(self.directory / "keys").issue_to_keeper(ALLOWED, AT_MOST)
+        async with keeper.connected(self.urls, creds) as nc:
             yield nc
-        finally:
-            await nc.close()
 
     @contextmanager
     def opened(self) -> Iterator[dict[str, Engine]]:
@@ -375,7 +367,7 @@ def same_keys(directory: Path, to: Path) -> bool:
         kept = {
             member.name: archive.extractfile(member).read()  # type: ignore[union-attr]  # it is a file
             for member in archive
-            if member.isfile() and member.name.startswith("keys/")
+            if member.isfile() and member.name.startswith("keys/") and member.name.endswith(".nk")
         }
     return all((to / name).is_file() and (to / name).read_bytes() == key for name, key in kept.items())
 

@@ -72,6 +72,21 @@ def test_every_service_is_ready(stack: Path) -> None:
     assert [(row["service"], row["ready"]) for row in answered] == [(service, True) for service in SERVICES]
 
 
+def test_whoever_watches_is_told_when_access_is_taken_back(stack: Path) -> None:
+    member("leaver", stack)
+    with subprocess.Popen(
+        [CONCORD, "watch", "--as", "leaver", "--data", stack], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as watching:
+        assert watching.stderr is not None
+        assert watching.stderr.readline().startswith("Watching")
+        said = concord("access", "revoke", "leaver", data=stack)
+        assert said.stdout.strip() == "leaver has no access any more: 1 credentials file is void."
+        _, told = watching.communicate(timeout=20)
+    assert watching.returncode == 1
+    assert told.strip() == "NATS ended the connection of leaver for good (nats: user authentication revoked)."
+    assert concord("status", data=stack).exit_code == 0
+
+
 def test_a_second_stack_in_the_same_directory_is_not_started(stack: Path) -> None:
     said = concord("up", data=stack)
     assert said.exit_code == 1

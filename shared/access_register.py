@@ -1,0 +1,75 @@
+"""Who was given credentials, and from whom they were taken back: a line of JSON for each, in a file beside the keys.
+
+The file only grows. A line counts once its end is written: what is broken off before that did not happen.
+"""
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+
+class RegisterDamaged(Exception):
+    """The register cannot be read; the message names the line."""
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """Credentials that were issued. ``key`` is their public key; moments are seconds since 1970."""
+
+    principal: str
+    role: str
+    key: str
+    issued_at: int
+    revoked_at: int | None = None
+
+
+class AccessRegister:
+    """The register in a file, which need not be there yet."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def all(self) -> list[Credentials]:
+        """Everything that was ever issued, in that order. ``RegisterDamaged`` if a line cannot be read."""
+        found: dict[str, Credentials] = {}
+        for number, line in enumerate(self._whole().splitlines(), start=1):
+            try:
+                said = json.loads(line)
+                if (key := said.pop("revoked", None)) is None:
+                    issued = Credentials(**said)
+                    found[issued.key] = issued
+                else:
+                    found[key] = replace(found[key], revoked_at=int(said["at"]))
+            except (ValueError, TypeError, KeyError, AttributeError) as error:
+                raise RegisterDamaged(f"Line {number} of {self._path} cannot be read: {error!r}.") from None
+        return list(found.values())
+
+    def issued(self, principal: str, role: str, key: str, at: int) -> None:
+        """Notes that credentials are about to be handed out."""
+        self._append([{"principal": principal, "role": role, "key": key, "issued_at": at}])
+
+    def revoke(self, taken_back: Sequence[Credentials], at: int) -> None:
+        """Notes that credentials are taken back, for good."""
+        # NATS passes over what was issued after it was taken back, and the clock may have been set back in between.
+        self._append([{"revoked": each.key, "at": max(at, each.issued_at)} for each in taken_back])
+
+    def _whole(self) -> bytes:
+        """The lines that have an end."""
+        try:
+            content = self._path.read_bytes()
+        except FileNotFoundError:
+            return b""
+        return content[: content.rfind(b"\n") + 1]
+
+    def _append(self, lines: Sequence[dict[str, Any]]) -> None:
+        if not lines:
+            return
+        with os.fdopen(os.open(self._path, os.O_WRONLY | os.O_CREAT, 0o600), "wb") as file:
+            file.truncate(len(self._whole()))
+            file.seek(0, os.SEEK_END)
+            file.write(b"".join(json.dumps(line).encode() + b"\n" for line in lines))
+            file.flush()
+            os.fsync(file.fileno())
