@@ -22,7 +22,7 @@ from rich.console import Console
 from deploy.demo.stage import Stage
 from deploy.demo.tale import Tale
 from deploy.people import People
-from shared.broker import BrokerError
+from shared.broker import BrokerError, NotAdmitted, connect
 from shared.contracts.membership import ListOrganisations, RegisterOrganisation
 from shared.contracts.platform import Health, ServiceHealth
 from shared.identity import OPERATOR, SERVICES
@@ -263,6 +263,19 @@ async def test_taken_down_and_up_again_it_has_everything(compose: Compose) -> No
     async with operator_of(compose) as people:
         await all_ready(people)
         assert await missing(people, names) == set()
+
+
+async def test_access_is_taken_back_at_once_and_stays_so_when_nats_starts_again(compose: Compose) -> None:
+    url = f"nats://127.0.0.1:{compose.port}"
+    compose("run", "--rm", "--no-TTY", "concord", "access", "issue", "--role", "member", "leaver")
+    creds = compose.operator() / "creds" / "leaver.creds"
+    leaver = await connect([url], creds, patience=COME_BACK_WITHIN)
+    compose("run", "--rm", "--no-TTY", "concord", "access", "revoke", "leaver")
+    await asyncio.wait_for(leaver.lost.wait(), COME_BACK_WITHIN)
+    compose.up()
+    compose("restart", "nats")
+    with pytest.raises(NotAdmitted):
+        await connect([url], creds, patience=COME_BACK_WITHIN)
 
 
 # ---- the profile observability -------------------------------------------------------------------------------------
