@@ -57,13 +57,21 @@ class StackError(Exception):
 
 
 class Program:
-    """A process of the stack, started as soon as it is made; what it writes goes to its log."""
+    """A process of the stack, started as soon as it is made, after ``prepare``; what it writes goes to its log."""
 
-    def __init__(self, name: str, command: Sequence[str], log: Path, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str],
+        log: Path,
+        environment: Mapping[str, str],
+        prepare: Callable[[], object] = lambda: None,
+    ) -> None:
         self.name = name
         self.command = command
         self.log = log
         self.environment = environment
+        self.prepare = prepare
         self.deaths = 0
         self.keeper: asyncio.Task[None] | None = None
         self.process = self._started()
@@ -73,6 +81,7 @@ class Program:
         self.process = self._started()
 
     def _started(self) -> subprocess.Popen[bytes]:
+        self.prepare()
         with self.log.open("ab") as output:
             return subprocess.Popen(  # noqa: S603  programs of our own
                 self.command,
@@ -210,7 +219,10 @@ class LocalStack:
             if not self._creds(principal).exists():
                 write_creds(self._creds(principal), keys.issue(principal, principal))
         conf = self.directory / "nats.conf"
-        conf.write_text(keys.server_conf(self.directory / "jetstream"))
+
+        def prepare() -> None:  # before each start, since access may have been taken back meanwhile
+            conf.write_text(keys.server_conf(self.directory / "jetstream"))
+
         port = self._port()
         self.url = f"nats://{HOST}:{port}"
         written = self.directory / "stack.json.new"
@@ -218,7 +230,8 @@ class LocalStack:
         written.replace(self.directory / "stack.json")  # so that nobody ever reads half of it
         (self.directory / "logs").mkdir(exist_ok=True, mode=0o700)
 
-        nats = self._keep("nats", [str(SERVER_BINARY), "--config", str(conf), "--addr", HOST, "--port", str(port)])
+        command = [str(SERVER_BINARY), "--config", str(conf), "--addr", HOST, "--port", str(port)]
+        nats = self._keep("nats", command, prepare)
         await self._listening(nats, port)
         self._nc = await connect([self.url], self.credentials, patience=START_WITHIN)
         for name, command in self._commands.items():
@@ -273,9 +286,11 @@ class LocalStack:
 
     # ---- keeping running -----------------------------------------------------------------------------------------
 
-    def _keep(self, name: str, command: Sequence[str], **environment: str) -> Program:
+    def _keep(
+        self, name: str, command: Sequence[str], prepare: Callable[[], object] = lambda: None, **environment: str
+    ) -> Program:
         try:
-            program = Program(name, command, self.directory / "logs" / f"{name}.log", environment)
+            program = Program(name, command, self.directory / "logs" / f"{name}.log", environment, prepare)
         except OSError as error:
             raise StackError(f"{name} cannot be started: {error}.") from None
         self.programs[name] = program
@@ -299,7 +314,7 @@ class LocalStack:
             await asyncio.sleep(pause)
             try:
                 program.start_again()
-            except OSError as error:  # out of memory or processes: it counts as one more death
+            except (OSError, IdentityError) as error:  # out of memory or processes: it counts as one more death
                 log.error("a program cannot be started", program=program.name, reason=str(error))
 
     async def _say_when_well(self, program: Program) -> None:

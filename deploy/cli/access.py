@@ -77,16 +77,13 @@ def revoke(
         sentence = f"Nobody was issued credentials as {name} here; `concord access list` shows who was."
         refusal = Refusal(code="nothing-issued", sentence=sentence, field="name")
         raise finish(Reply(outcome="refused", refusal=refusal), as_json=as_json)
-    own, conf = data / "creds" / f"{name}.creds", data / "nats.conf"
     try:
         count = keys.revoke(name)
-        own.unlink(missing_ok=True)  # it opens nothing any more
-        if conf.exists():  # a server that dies is started again with it
-            conf.write_text(keys.server_conf(data / "jetstream"))
+        (data / "creds" / f"{name}.creds").unlink(missing_ok=True)  # it opens nothing any more
     except OSError as error:
         raise Complaint(f"{error.filename} cannot be written: {error.strerror}.") from None
-    is_local = conf.exists()
-    told = not is_local or bool(holder(data))
+    is_local = (data / "lock").exists()
+    told = not is_local or bool(holder(data))  # one that does not run goes by it when it starts
     if told:
         _tell(data, keys, name)
     if as_json:

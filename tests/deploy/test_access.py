@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from deploy.cli import app
 from deploy.keeping.keeper import renew_account
+from deploy.local_stack import LocalStack
 from shared import access_register
 from shared.access_register import AccessRegister
 from shared.broker import Connection, NotAdmitted, connect
@@ -72,6 +73,22 @@ async def test_every_server_of_a_cluster_goes_by_it_at_once(tmp_path: Path) -> N
         assert all([await cut_off(each) for each in connections])
         for each in connections:
             await each.close()
+
+
+async def test_a_local_stack_goes_by_it_also_when_its_nats_dies(tmp_path: Path) -> None:
+    stack = LocalStack(tmp_path, {})
+    try:
+        await stack.start()
+        answered("issue", "--role", "member", "alice", data=tmp_path)
+        creds = (tmp_path / "creds" / "alice.creds").rename(tmp_path / "stolen.creds")
+        told = await asyncio.to_thread(answered, "revoke", "alice", data=tmp_path)
+        assert told == {"principal": "alice", "revoked": 1, "told": True}
+        stack.programs["nats"].kill()
+        await asyncio.sleep(1)
+        assert stack.programs["nats"].deaths == 1
+        assert not await is_let_in(stack.url, creds)
+    finally:
+        await stack.stop()
 
 
 async def test_nobody_without_the_keys_can_change_the_account(tmp_path: Path) -> None:
@@ -138,7 +155,7 @@ def answered(*arguments: str, data: Path, exit_code: int = 0) -> Any:
 
 def test_the_list_has_everybody_who_was_issued_credentials_and_what_is_valid(tmp_path: Path) -> None:
     Keys.create(tmp_path / "keys")
-    (tmp_path / "nats.conf").touch()  # as in the directory of a stack
+    (tmp_path / "lock").touch()  # as in the directory of a stack
     for name in ("bob", "alice", "alice"):
         answered("issue", "--role", "member", name, data=tmp_path)
     assert answered("revoke", "alice", data=tmp_path) == {"principal": "alice", "revoked": 2, "told": False}
@@ -153,12 +170,11 @@ def test_the_list_has_everybody_who_was_issued_credentials_and_what_is_valid(tmp
 
 def test_credentials_that_are_void_are_gone_and_those_of_somebody_else_stay(tmp_path: Path) -> None:
     Keys.create(tmp_path / "keys")
-    (tmp_path / "nats.conf").touch()
+    (tmp_path / "lock").touch()
     for name in ("bob", "alice"):
         answered("issue", "--role", "member", name, data=tmp_path)
     answered("revoke", "alice", data=tmp_path)
     assert [file.stem for file in (tmp_path / "creds").iterdir()] == ["bob"]
-    assert "resolver_preload" in (tmp_path / "nats.conf").read_text()  # written anew, should NATS die meanwhile
 
 
 def test_from_somebody_who_was_issued_nothing_nothing_is_taken_back(tmp_path: Path) -> None:
