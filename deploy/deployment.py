@@ -1,6 +1,7 @@
 """What a deployment is given once, before its first start: keys, credentials, passwords, and NATS's configuration.
 
-DIR/operator       the platform's keys, the operator's credentials, and where NATS is: ``concord --data DIR/operator``
+DIR/operator       the platform's keys, the register of who was given access, the operator's credentials, and where NATS
+                   is: ``concord --data DIR/operator``
 DIR/nats           nats.conf, written anew each time, since it carries the permissions that follow from the contracts;
                    of a cluster also the password that its servers show one another
 DIR/postgres       a password for the administrator and one for each service, read when the databases are made; empty
@@ -9,8 +10,8 @@ DIR/grafana        the password of Grafana's administrator, for whoever starts t
 DIR/SERVICE        the service's credentials for NATS and its password file for PostgreSQL, and nothing of another's
 
 Each of these is mounted only where it is used (``docker-compose.yml``). Keys, credentials and passwords that are there
-already are kept, and addresses are written as they are now: a second run that is told nothing new changes nothing but
-nats.conf.
+already are kept, unless they were taken back, and addresses are written as they are now: a second run that is told
+nothing new changes nothing but nats.conf.
 """
 
 import json
@@ -20,7 +21,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from shared.cluster import cluster_conf
-from shared.identity import OPERATOR, SERVICES, Keys, write_creds
+from shared.identity import OPERATOR, SERVICES, Keys, keep_credentials
 
 ADMINISTRATOR = "postgres"
 PASSWORD_BYTES = 24
@@ -63,8 +64,7 @@ def prepare(
             keep(path, text)
 
     def credentials(path: Path, principal: str) -> None:
-        if not path.exists():
-            write_creds(path, keys.issue(principal, principal))
+        if keep_credentials(keys, path, principal):
             written.append(path)
 
     credentials(operator / "creds" / f"{OPERATOR}.creds", OPERATOR)
@@ -84,11 +84,14 @@ def prepare(
         write(directory / service / "pgpass", f"{postgres}:{service}:{service}:{_for_pgpass(password(service))}\n")
     conf = directory / "nats" / "nats.conf"
     conf.parent.mkdir(parents=True, exist_ok=True)
-    text = keys.server_conf(streams)
+    of_cluster = ""
     if cluster:
         routes = keep(directory / "nats" / "routes.password", secrets.token_urlsafe(PASSWORD_BYTES))
-        text += cluster_conf(cluster, routes)
-    conf.write_text(text)
+        of_cluster = cluster_conf(cluster, routes)
+    with keys.locked():  # nobody takes access back meanwhile
+        new = conf.with_suffix(".new")
+        new.write_text(keys.server_conf(streams) + of_cluster)
+        new.replace(conf)
     return [*written, conf]
 
 

@@ -1,7 +1,7 @@
 """The whole platform on one machine, in one directory: NATS from its wheel and the four services, a process each.
 
-DIR/keys         private keys of the platform          DIR/creds        credentials: operator and services
-DIR/nats.conf    written anew at every start           DIR/jetstream    streams
+DIR/keys         private keys, who was given access    DIR/creds        credentials: operator and services
+DIR/nats.conf    written anew at every start of NATS   DIR/jetstream    streams
 DIR/NAME.sqlite  the store of a service                DIR/logs         a file for each program
 DIR/stack.json   {"url", "port"}: where NATS listens   DIR/lock         held for as long as the stack runs
 """
@@ -18,6 +18,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, suppress
+from functools import partial
 from pathlib import Path
 from typing import TextIO
 
@@ -30,7 +31,7 @@ from shared.broker import SERVER_BINARY, BrokerError, Connection, connect, reque
 from shared.contracts.cloudevent import STRUCTURED_HEADERS, write
 from shared.contracts.message import subject_of
 from shared.contracts.platform import Health, Reply, ServiceHealth
-from shared.identity import OPERATOR, SERVICES, IdentityError, Keys, write_creds
+from shared.identity import OPERATOR, SERVICES, IdentityError, Keys, keep_credentials
 
 HOST = "127.0.0.1"
 FIRST_PORT = 4222
@@ -215,13 +216,12 @@ class LocalStack:
 
     async def _start(self) -> None:
         keys = Keys.create(self.directory / "keys")
-        for principal in (OPERATOR, *self._commands):
-            if not self._creds(principal).exists():
-                write_creds(self._creds(principal), keys.issue(principal, principal))
+        keep_credentials(keys, self._creds(OPERATOR), OPERATOR)
         conf = self.directory / "nats.conf"
 
         def prepare() -> None:  # before each start, since access may have been taken back meanwhile
-            conf.write_text(keys.server_conf(self.directory / "jetstream"))
+            with keys.locked():
+                conf.write_text(keys.server_conf(self.directory / "jetstream"))
 
         port = self._port()
         self.url = f"nats://{HOST}:{port}"
@@ -230,14 +230,15 @@ class LocalStack:
         written.replace(self.directory / "stack.json")  # so that nobody ever reads half of it
         (self.directory / "logs").mkdir(exist_ok=True, mode=0o700)
 
-        command = [str(SERVER_BINARY), "--config", str(conf), "--addr", HOST, "--port", str(port)]
-        nats = self._keep("nats", command, prepare)
+        server = [str(SERVER_BINARY), "--config", str(conf), "--addr", HOST, "--port", str(port)]
+        nats = self._keep("nats", server, prepare)
         await self._listening(nats, port)
         self._nc = await connect([self.url], self.credentials, patience=START_WITHIN)
         for name, command in self._commands.items():
             self._keep(
                 name,
                 command,
+                partial(keep_credentials, keys, self._creds(name), name),
                 **self._health_port(name),
                 CONCORD_NATS=self.url,
                 CONCORD_CREDENTIALS=str(self._creds(name)),
@@ -286,9 +287,7 @@ class LocalStack:
 
     # ---- keeping running -----------------------------------------------------------------------------------------
 
-    def _keep(
-        self, name: str, command: Sequence[str], prepare: Callable[[], object] = lambda: None, **environment: str
-    ) -> Program:
+    def _keep(self, name: str, command: Sequence[str], prepare: Callable[[], object], **environment: str) -> Program:
         try:
             program = Program(name, command, self.directory / "logs" / f"{name}.log", environment, prepare)
         except OSError as error:

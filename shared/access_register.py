@@ -1,6 +1,7 @@
 """Who was given credentials, and from whom they were taken back: a line of JSON for each, in a file beside the keys.
 
-The file only grows. A line counts once its end is written: what is broken off before that did not happen.
+The file only grows. A line counts once its end is written: what is broken off before that did not happen. Two programs
+must not write at once: ``Keys.locked`` sees to that.
 """
 
 import json
@@ -38,16 +39,16 @@ class AccessRegister:
         for number, line in enumerate(self._whole().splitlines(), start=1):
             try:
                 said = json.loads(line)
-                if (key := said.pop("revoked", None)) is None:
-                    issued = Credentials(**said)
-                    found[issued.key] = issued
+                if (key := said.get("revoked")) is None:
+                    who, role, key = str(said["principal"]), str(said["role"]), str(said["key"])
+                    found[key] = Credentials(who, role, key, int(said["issued_at"]))
                 else:
                     found[key] = replace(found[key], revoked_at=int(said["at"]))
             except (ValueError, TypeError, KeyError, AttributeError) as error:
                 raise RegisterDamaged(f"Line {number} of {self._path} cannot be read: {error!r}.") from None
         return list(found.values())
 
-    def issued(self, principal: str, role: str, key: str, at: int) -> None:
+    def issue(self, principal: str, role: str, key: str, at: int) -> None:
         """Notes that credentials are about to be handed out."""
         self._append([{"principal": principal, "role": role, "key": key, "issued_at": at}])
 
@@ -67,9 +68,14 @@ class AccessRegister:
     def _append(self, lines: Sequence[dict[str, Any]]) -> None:
         if not lines:
             return
+        is_new = not self._path.exists()
         with os.fdopen(os.open(self._path, os.O_WRONLY | os.O_CREAT, 0o600), "wb") as file:
             file.truncate(len(self._whole()))
             file.seek(0, os.SEEK_END)
             file.write(b"".join(json.dumps(line).encode() + b"\n" for line in lines))
             file.flush()
             os.fsync(file.fileno())
+        if is_new:
+            directory = os.open(self._path.parent, os.O_RDONLY)
+            os.fsync(directory)
+            os.close(directory)

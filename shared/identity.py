@@ -9,11 +9,14 @@ Format: https://github.com/nats-io/jwt (v2), https://docs.nats.io/running-a-nats
 """
 
 import base64
+import fcntl
 import hashlib
 import json
 import os
 import re
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,6 +57,10 @@ def may_be_answered(principal: str, reply: str) -> bool:
     anywhere would publish for its caller where only the service may, so it answers to the caller's own inboxes alone.
     """
     return reply.startswith(inbox_prefix(principal) + ".")
+
+
+class RegisterUnusable(IdentityError):
+    """The register of who was given access cannot be read or written."""
 
 
 @dataclass(frozen=True)
@@ -176,9 +183,10 @@ class Keys:
     Beside them stands who was given access, in ``access.jsonl``.
     """
 
-    def __init__(self, pairs: dict[str, nkeys.KeyPair], register: AccessRegister) -> None:
+    def __init__(self, pairs: dict[str, nkeys.KeyPair], directory: Path) -> None:
         self._pairs = pairs
-        self._register = register
+        self._directory = directory
+        self._register = AccessRegister(directory / "access.jsonl")
 
     @classmethod
     def create(cls, directory: Path) -> "Keys":
@@ -201,7 +209,17 @@ class Keys:
                 raise IdentityError(f"There is no key {path}: make the keys first, or say where they are.") from None
             except (OSError, ValueError, nkeys.NkeysError) as error:
                 raise IdentityError(f"The key {path} cannot be read: {error}.") from None
-        return cls(pairs, AccessRegister(directory / "access.jsonl"))
+        return cls(pairs, directory)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Nobody else issues, takes back, or writes down what was taken back, meanwhile. Not for use inside itself."""
+        directory = os.open(self._directory, os.O_RDONLY)
+        try:
+            fcntl.flock(directory, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(directory)
 
     def account_jwt(self) -> str:
         """The account CONCORD: the permissions of every role as the contracts are now, and what was taken back."""
@@ -257,36 +275,47 @@ class Keys:
         )
 
     def issued(self) -> list[Credentials]:
-        """Everything ``issue`` made, in that order, and what was taken back; ``IdentityError`` if nobody can tell."""
-        try:
+        """Everything ``issue`` made, in order, and what was taken back; ``RegisterUnusable`` if nobody can tell."""
+        with self._registering():
             return self._register.all()
-        except RegisterDamaged as error:
-            raise IdentityError(str(error)) from None
 
     def revoke(self, name: str) -> int:
-        """Takes back whatever a principal was issued; how many credentials those were. ``account_jwt`` says so."""
+        """Takes back whatever a principal was issued; how many credentials those were. ``account_jwt`` says so.
+
+        For whoever has it ``locked``, until NATS has been told: of two accounts it keeps the one it is told of last.
+        """
         valid = [each for each in self.issued() if each.principal == name and each.revoked_at is None]
-        self._register.revoke(valid, int(time.time()))
+        with self._registering():
+            self._register.revoke(valid, int(time.time()))
         return len(valid)
 
+    def is_void(self, creds: str) -> bool:
+        """Whether credentials (the text of a ``.creds`` file) were taken back."""
+        claims = _claims(creds)
+        return any(each.key == claims.get("sub") and each.revoked_at for each in self.issued())
+
+    def take_in(self, creds: str) -> None:
+        """Enters credentials that these keys issued and the register does not have: from before it, or a backup."""
+        claims, held = _claims(creds), self.holder(creds)
+        if held is not None and all(each.key != claims["sub"] for each in self.issued()):
+            with self._registering():
+                self._register.issue(*held, claims["sub"], claims["iat"])
+
+    @contextmanager
+    def _registering(self) -> Iterator[None]:
+        try:
+            yield
+        except RegisterDamaged as error:
+            raise RegisterUnusable(str(error)) from None
+        except OSError as error:
+            raise RegisterUnusable(f"{self._directory / 'access.jsonl'} cannot be used: {error.strerror}.") from None
+
     def issue(self, role: str, name: str) -> str:
-        """Credentials (the text of a ``.creds`` file) for a principal in a role; a new key each time."""
-        if role not in ROLES:
-            raise IdentityError(f"There is no role {role!r}: the roles are {', '.join(ROLES)}.")
-        if not re.fullmatch(PRINCIPAL_PATTERN, name):
-            raise IdentityError(
-                f"{name!r} cannot be the name of a principal: it becomes one word of a subject, so 1 to 63 letters, "
-                "digits, hyphens and underscores, of which the first is a letter or a digit."
-            )
-        if (name in SERVICES or role in SERVICES) and name != role:
-            raise IdentityError(
-                f"{name!r} cannot have the role {role!r}: a service has the role of its own name, and nobody else does."
-            )
-        if name == OPERATOR and role != OPERATOR:
-            raise IdentityError(
-                f"{name!r} cannot have the role {role!r}: the local stack is run with the credentials of that name, "
-                f"so its role is {OPERATOR!r}."
-            )
+        """Credentials (the text of a ``.creds`` file) for a principal in a role; a new key each time.
+
+        ``IdentityError`` if there can be none, ``RegisterUnusable`` if nobody could take them back.
+        """
+        check_principal(role, name)
         user = nkeys.from_seed(nkeys.encode_seed(os.urandom(32), nkeys.PREFIX_BYTE_USER))
         issued_at = int(time.time())
         jwt = _encode(
@@ -294,7 +323,8 @@ class Keys:
             nats={"type": "user", "issuer_account": self._public("account")},
             signer=self._pairs[f"role-{role}"],
         )
-        self._register.issued(name, role, _public(user), issued_at)
+        with self.locked(), self._registering():
+            self._register.issue(name, role, _public(user), issued_at)
         return _creds(jwt, user)
 
     @property
@@ -318,11 +348,8 @@ class Keys:
 
     def holder(self, creds: str) -> tuple[str, str] | None:
         """The principal and the role that these keys issued credentials (the text of a ``.creds`` file) to, if any."""
-        try:
-            claims = json.loads(base64.urlsafe_b64decode(_CLAIMS.search(creds)[1] + "=="))  # type: ignore[index]
-            name, issuer = str(claims["name"]), claims["iss"]
-        except (ValueError, TypeError, KeyError):
-            return None
+        claims = _claims(creds)
+        name, issuer = str(claims.get("name")), claims.get("iss")
         return next(((name, role) for role in ROLES if self._public(f"role-{role}") == issuer), None)
 
     def _public(self, name: str) -> str:
@@ -332,11 +359,50 @@ class Keys:
         return _encode({"sub": self._public(subject), "name": name}, nats=nats, signer=self._pairs[signer])
 
 
+def check_principal(role: str, name: str) -> None:
+    """Raises ``IdentityError`` if nobody of this name can have this role."""
+    if role not in ROLES:
+        raise IdentityError(f"There is no role {role!r}: the roles are {', '.join(ROLES)}.")
+    if not re.fullmatch(PRINCIPAL_PATTERN, name):
+        raise IdentityError(
+            f"{name!r} cannot be the name of a principal: it becomes one word of a subject, so 1 to 63 letters, "
+            "digits, hyphens and underscores, of which the first is a letter or a digit."
+        )
+    if (name in SERVICES or role in SERVICES) and name != role:
+        raise IdentityError(
+            f"{name!r} cannot have the role {role!r}: a service has the role of its own name, and nobody else does."
+        )
+    if name == KEEPER:
+        raise IdentityError(f"{name!r} cannot be the name of a principal: backups are made under it.")
+    if name == OPERATOR and role != OPERATOR:
+        raise IdentityError(
+            f"{name!r} cannot have the role {role!r}: the local stack is run with the credentials of that name, "
+            f"so its role is {OPERATOR!r}."
+        )
+
+
+def _claims(creds: str) -> dict[str, Any]:
+    """What the JWT of credentials says; nothing if there is none."""
+    try:
+        claims = json.loads(base64.urlsafe_b64decode(_CLAIMS.search(creds)[1] + "=="))  # type: ignore[index]
+    except (ValueError, TypeError):
+        return {}
+    return claims if isinstance(claims, dict) else {}
+
+
 def write_creds(path: Path, creds: str) -> None:
     """Writes credentials to a file that only its owner may read."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
     _write_secret(path, creds)
+
+
+def keep_credentials(keys: Keys, path: Path, principal: str) -> bool:
+    """Sees to it that a service or the operator has valid credentials in a file; whether it made new ones."""
+    if path.exists() and not keys.is_void(path.read_text(errors="replace")):
+        return False
+    write_creds(path, keys.issue(principal, principal))
+    return True
 
 
 _KEYS = {

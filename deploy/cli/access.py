@@ -15,7 +15,7 @@ from deploy.cli.output import Complaint, complaining, finish, log_from, say
 from deploy.cli.stack import holder, not_reached, stack_in
 from shared.access_register import Credentials
 from shared.contracts.platform import Reply
-from shared.identity import IdentityError, Keys, write_creds
+from shared.identity import OPERATOR, IdentityError, Keys, RegisterUnusable, check_principal, write_creds
 from shared.refusal import Refusal
 
 group = typer.Typer(help="Give people and programs access, and take it back.", no_args_is_help=True)
@@ -44,14 +44,18 @@ def issue(
     keys, own = _keys(data), data / "creds" / f"{name}.creds"
     file = out or own
     try:
-        creds = keys.issue(role, name)
-    except IdentityError as error:
-        raise typer.BadParameter(str(error), param_hint="NAME") from None
-    try:
+        check_principal(role, name)
         for kept in (own, file):
             if kept.exists() and (held := keys.holder(kept.read_text(errors="replace"))) != (name, role):
                 raise finish(Reply(outcome="refused", refusal=_kept(kept, held, name, role)), as_json=as_json)
-        write_creds(file, creds)
+        for each in _issued(keys):
+            if each.principal == name and each.role != role and each.revoked_at is None:
+                raise finish(Reply(outcome="refused", refusal=_has_a_role(each, role)), as_json=as_json)
+        write_creds(file, keys.issue(role, name))
+    except RegisterUnusable as error:
+        raise Complaint(str(error)) from None
+    except IdentityError as error:
+        raise typer.BadParameter(str(error), param_hint="NAME") from None
     except OSError as error:
         raise Complaint(f"{file} cannot be written: {error.strerror}.") from None
     if as_json:
@@ -65,6 +69,16 @@ def issue(
 @complaining
 def revoke(
     name: Annotated[str, typer.Argument(help="The principal whose credentials are lost, or who is to have none.")],
+    file: Annotated[
+        Path | None,
+        typer.Option(
+            "--file",
+            metavar="FILE",
+            dir_okay=False,
+            exists=True,
+            help="Credentials of NAME that the register does not have, as after a restore.",
+        ),
+    ] = None,
     data: Data = options.DATA,
     as_json: AsJson = False,
 ) -> None:
@@ -72,42 +86,70 @@ def revoke(
 
     Whoever is connected with them is cut off at once. `issue` lets the principal in again, with new ones.
     """
-    keys = _keys(data)
-    if not any(each.principal == name for each in _issued(keys)):
-        sentence = f"Nobody was issued credentials as {name} here; `concord access list` shows who was."
-        refusal = Refusal(code="nothing-issued", sentence=sentence, field="name")
-        raise finish(Reply(outcome="refused", refusal=refusal), as_json=as_json)
+    keys, is_local = _keys(data), (data / "lock").exists()
+    runs = not is_local or bool(holder(data))  # a local stack that does not goes by it when it starts
     try:
-        count = keys.revoke(name)
-        (data / "creds" / f"{name}.creds").unlink(missing_ok=True)  # it opens nothing any more
+        with keys.locked():
+            if refusal := _cannot_revoke(keys, name, file, runs=is_local and runs):
+                raise finish(Reply(outcome="refused", refusal=refusal), as_json=as_json)
+            count = keys.revoke(name)
+            servers = _tell(data, keys) if runs else 0
+    except IdentityError as error:
+        raise Complaint(str(error)) from None
+    own = data / "creds" / f"{name}.creds"
+    try:
+        own.unlink(missing_ok=True)  # it opens nothing any more
     except OSError as error:
-        raise Complaint(f"{error.filename} cannot be written: {error.strerror}.") from None
-    is_local = (data / "lock").exists()
-    told = not is_local or bool(holder(data))  # one that does not run goes by it when it starts
-    if told:
-        _tell(data, keys, name)
+        raise Complaint(f"It is done, but {own}, which opens nothing now, stays: {error.strerror}.") from None
     if as_json:
-        answer = {"principal": name, "revoked": count, "told": told}
+        answer = {"principal": name, "revoked": count, "servers": servers}
         raise finish(Reply(outcome="answered", answer=answer), as_json=True)
-    credentials = "1 credentials file is" if count == 1 else f"{count} credentials files are"
-    say(f"{name} has no access any more" + (f": {credentials} void." if count else ", and had none before."))
+    say(f"{name} has no access any more: whatever was issued to it is void.")
     if not is_local:
-        say("For when NATS starts again, its configuration must say so too: `concord init` writes it anew.")
+        say(
+            f"{servers} NATS {'server goes' if servers == 1 else 'servers go'} by it. For those that start or reload, "
+            "have the configuration written anew (`concord init`)."
+        )
 
 
-def _tell(data: Path, keys: Keys, name: str) -> None:
-    """Has NATS go by it at once."""
+def _cannot_revoke(keys: Keys, name: str, file: Path | None, *, runs: bool) -> Refusal | None:
+    if runs and name == OPERATOR:
+        return Refusal(
+            code="stack-runs-as-operator",
+            sentence="The local stack runs with these credentials: stop it, take them back, and start it again; it "
+            "makes itself new ones.",
+            field="name",
+        )
+    if file is not None:
+        creds = file.read_text(errors="replace")
+        held = keys.holder(creds)
+        if held is None or held[0] != name:
+            what = f"credentials of {held[0]}" if held else "no credentials of this platform"
+            return Refusal(code="not-theirs", sentence=f"{file} holds {what}, and none of {name}.", field="file")
+        keys.take_in(creds)
+    if not any(each.principal == name for each in keys.issued()):
+        return Refusal(
+            code="nothing-issued",
+            sentence=f"The register has no credentials of {name}; `concord access list` shows whose it has. What was "
+            "issued before it was kept, or after the backup that was restored, it does not have: give it with --file.",
+            field="name",
+        )
+    return None
+
+
+def _tell(data: Path, keys: Keys) -> int:
+    """Has NATS go by it at once; how many servers do."""
     import asyncio  # noqa: PLC0415  help need not wait for what speaks to NATS
 
     from deploy.keeping.keeper import renew_account  # noqa: PLC0415  as above
-    from shared.broker import BrokerError, Unreachable  # noqa: PLC0415  as above
+    from shared.broker import BrokerError  # noqa: PLC0415  as above
 
     log_from(logging.CRITICAL)  # what goes wrong comes back as a sentence
     try:
-        asyncio.run(renew_account(stack_in(data).urls, keys))
-    except (Complaint, Unreachable, BrokerError) as error:
+        return asyncio.run(renew_account(stack_in(data).urls, keys))
+    except (Complaint, BrokerError) as error:
         raise Complaint(
-            f"It is noted, but NATS does not know it yet. {error} Once it does, revoke {name} again."
+            f"It is noted, but NATS does not know all of it yet: {error} Do it again when it can."
         ) from None
 
 
@@ -151,11 +193,21 @@ def _issued(keys: Keys) -> list[Credentials]:
         raise Complaint(str(error)) from None
 
 
+def _has_a_role(valid: Credentials, role: str) -> Refusal:
+    name = valid.principal
+    return Refusal(
+        code="another-role",
+        sentence=f"{name} has valid credentials as {valid.role}. A principal has one role: issue {role} to another "
+        f"name, or revoke {name} first.",
+        data={"role": valid.role},
+    )
+
+
 def _kept(file: Path, held: tuple[str, str] | None, name: str, role: str) -> Refusal:
     """Why credentials are not issued beside, or in place of, what is in a file."""
     what = f"credentials of {held[0]} as {held[1]}" if held else "no credentials of this platform"
     if held and held[0] == name:
-        way_out = f"A principal has one role: issue {role} to another name, or delete that file first."
+        way_out = f"A principal has one role: issue {role} to another name, or revoke {name} first."
     else:
         way_out = "It is not overwritten: name another file with --out, or move it away first."
     return Refusal(code="credentials-in-the-way", sentence=f"{file} holds {what}. {way_out}", data={"file": str(file)})

@@ -1,12 +1,15 @@
 """Connections for whoever holds the platform's keys, to do what no role may."""
 
+import asyncio
 import json
 import tempfile
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
-from shared.broker import BrokerError, connect, request
+from nats.aio.msg import Msg
+
+from shared.broker import BrokerError, Unreachable, connect
 from shared.broker import Connection as Nats
 from shared.identity import KEEPER, Keys, Permissions, inbox_prefix, write_creds
 
@@ -15,8 +18,11 @@ CONNECT_WITHIN = 10.0
 INBOX = f"{inbox_prefix(KEEPER)}.>"
 A_MOMENT = 60
 """Seconds for which credentials are good that are for one request."""
-TAKEN_OVER = 200
-"""What a server answers when it goes by the account it was told."""
+ANSWER_WITHIN = 5.0
+STRAGGLERS = 1.0
+"""Seconds that are left to the other servers of a cluster once one has answered."""
+TAKEN_OVER = "jwt updated"
+"""What a server says that goes by the account it was told; "jwt update skipped" has the same code."""
 
 
 @asynccontextmanager
@@ -32,13 +38,44 @@ async def connected(urls: Sequence[str], creds: str) -> AsyncIterator[Nats]:
         await nc.close()
 
 
-async def renew_account(urls: Sequence[str], keys: Keys) -> None:
-    """Has running servers go by ``keys.account_jwt()`` as it is now; whoever was taken back is cut off.
+async def renew_account(urls: Sequence[str], keys: Keys) -> int:
+    """Has running servers go by ``keys.account_jwt()`` as it is now, and cut off whoever was taken back; how many do.
 
-    ``BrokerError`` if they cannot be reached, or will not.
+    ``BrokerError`` if one of them will not, or cannot be reached. For whoever has the keys ``locked``.
     """
+    silent: dict[str, str] = {}
+    for url in urls:  # a server at which nobody was yet goes by its configuration, and passes over what it is told
+        try:
+            async with connected([url], keys.issue_to_keeper(Permissions((INBOX,), (INBOX,)), A_MOMENT)):
+                pass
+        except Unreachable as error:
+            silent[url] = str(error)
+    reached = [url for url in urls if url not in silent] or urls
     allowed = Permissions(publish=(keys.account_update,), subscribe=(INBOX,))
-    async with connected(urls, keys.issue_to_keeper(allowed, A_MOMENT, "system")) as nc:
-        answer = json.loads((await request(nc, keys.account_update, keys.account_jwt().encode())).data)
-    if answer.get("data", {}).get("code") != TAKEN_OVER:
-        raise BrokerError(f"NATS does not take over the account: {answer.get('error') or answer}.")
+    async with connected(reached, keys.issue_to_keeper(allowed, A_MOMENT, "system")) as nc:
+        answers = await _answers(nc, keys.account_update, keys.account_jwt())
+    wrong = [f"{server} answers: {said}." for server, said in answers.items() if said != TAKEN_OVER]
+    if problems := [*silent.values(), *wrong] or ([] if answers else ["It does not answer."]):
+        raise BrokerError(" ".join(problems))
+    return len(answers)
+
+
+async def _answers(nc: Nats, subject: str, payload: str) -> dict[str, str]:
+    """What each server says to the same request; of a cluster nobody knows how many there are."""
+    found: dict[str, str] = {}
+    heard = asyncio.Event()
+
+    async def hear(message: Msg) -> None:
+        said = json.loads(message.data)
+        found[said["server"]["name"]] = said.get("data", {}).get("message") or said["error"]["description"]
+        heard.set()
+
+    inbox = nc.new_inbox()
+    await nc.subscribe(inbox, cb=hear)
+    await nc.publish(subject, payload.encode(), reply=inbox)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(ANSWER_WITHIN):
+            await heard.wait()
+    if "cluster" in nc._server_info:
+        await asyncio.sleep(STRAGGLERS)
+    return found

@@ -153,7 +153,7 @@ def cancel_meeting(command: CancelMeeting, work: Work) -> Done | Refusal:
 
 
 @on.query(ListMeetings)
-def list_meetings(query: ListMeetings, reader: Reader) -> MeetingPage:
+def list_meetings(query: ListMeetings, reader: Reader) -> MeetingPage | Refusal:
     return store.meeting_page(reader, query)
 
 

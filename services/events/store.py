@@ -1,11 +1,10 @@
 """Which state of events lies in which table, the reads that decisions need, and those that questions need."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import date
 from itertools import starmap
-from typing import Any
 
-from sqlalchemy import Column, Row, Select, func, or_, select, tuple_
+from sqlalchemy import func, or_, select, tuple_
 
 from services.events import tables
 from services.events.domain import ledger, meeting, plan, venue
@@ -33,6 +32,7 @@ from shared.contracts.events import (
     VenuePage,
     VenueView,
 )
+from shared.refusal import Refusal
 from shared.unit_of_work import Aggregate, Reader, Work
 
 VENUES = Aggregate(Venue, tables.venues, venue.evolve_venue)
@@ -171,22 +171,12 @@ def venue_page(reader: Reader, query: ListVenues) -> VenuePage:
     statement = select(tables.venues)
     if query.region is not None:
         statement = statement.where(tables.venues.c.region == query.region)
-    rows, total, following = _page(reader, statement, (tables.venues.c.id,), query.after, query.limit)
-    views = tuple(VenueView.model_validate(dict(row._mapping)) for row in rows)
-    return VenuePage(venues=views, total=total, next=following)
-
-
-def _page(
-    reader: Reader, statement: Select[Any], order: Sequence[Column[Any]], after: str | None, limit: int
-) -> tuple[Sequence[Row[Any]], int, str | None]:
-    """The rows behind the one with the id ``after``, how many there are in all, and the ``after`` of the next page."""
     total = reader.select(select(func.count()).select_from(statement.subquery()))[0][0]
-    if after is not None:
-        before = order[0].table.alias().c
-        last = select(*(before[column.name] for column in order)).where(before.id == after)
-        statement = statement.where(tuple_(*order) > last.scalar_subquery())
-    rows = reader.select(statement.order_by(*order).limit(limit + 1))
-    return rows[:limit], total, rows[limit - 1].id if len(rows) > limit else None
+    if query.after is not None:
+        statement = statement.where(tables.venues.c.id > query.after)
+    rows = reader.select(statement.order_by(tables.venues.c.id).limit(query.limit + 1))
+    views = tuple(VenueView.model_validate(dict(row._mapping)) for row in rows[: query.limit])
+    return VenuePage(venues=views, total=total, next=views[-1].id if len(rows) > query.limit else None)
 
 
 def blackout_page(reader: Reader, umbrella: str | None) -> BlackoutPage:
@@ -195,15 +185,21 @@ def blackout_page(reader: Reader, umbrella: str | None) -> BlackoutPage:
     return BlackoutPage(blackouts=tuple(BlackoutView(**each.model_dump(exclude={"lifted"})) for each in found))
 
 
-def meeting_page(reader: Reader, query: ListMeetings) -> MeetingPage:
+def meeting_page(reader: Reader, query: ListMeetings) -> MeetingPage | Refusal:
     """The meetings of an umbrella by date."""
     c = tables.meetings.c
     statement = select(tables.meetings).where(c.umbrella == query.umbrella)
     if not query.cancelled:
         statement = statement.where(c.state == "booked")
-    rows, total, following = _page(reader, statement, (c.date, c.id), query.after, query.limit)
-    views = tuple(MeetingView.model_validate(dict(row._mapping)) for row in rows)
-    return MeetingPage(meetings=views, total=total, next=following)
+    total = reader.select(select(func.count()).select_from(statement.subquery()))[0][0]
+    if query.after is not None:
+        last = reader.load(MEETINGS, query.after)
+        if last is None:
+            return meeting.unknown_meeting(query.after)
+        statement = statement.where(tuple_(c.date, c.id) > (last.date, last.id))
+    rows = reader.select(statement.order_by(c.date, c.id).limit(query.limit + 1))
+    views = tuple(MeetingView.model_validate(dict(row._mapping)) for row in rows[: query.limit])
+    return MeetingPage(meetings=views, total=total, next=views[-1].id if len(rows) > query.limit else None)
 
 
 def ledger_page(reader: Reader, query: ShowLedger) -> LedgerPage:

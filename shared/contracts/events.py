@@ -499,7 +499,7 @@ class ListMeetings(Query[MeetingPage]):
 
     umbrella: Id
     cancelled: bool = Field(default=False, description="cancelled ones too")
-    limit: int = Field(default=20, ge=1, le=500, description="each has everybody invited: 20 of 1,000 fit one answer")
+    limit: int = Field(default=20, ge=1, le=500, description="each has everybody invited: 20 with 1,000 fit one answer")
     after: Id | None = Field(default=None, description="`next` of the page before")
 
 

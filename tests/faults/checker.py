@@ -191,9 +191,12 @@ def commands_are_carried_out_once(facts: Facts) -> Iterator[str]:
             yield f"{asked} should have been done: {reply.model_dump(exclude_none=True)}"
         if asked.command.sealed:
             continue  # nobody can tell which events it caused: they are counted together, below
-        names = Counter(sent.name for sent in caused.get(asked.id, []) if sent.service == asked.command.wire.owner)
+        mine = [sent for sent in caused.get(asked.id, []) if sent.service == asked.command.wire.owner]
+        names = Counter(sent.name for sent in mine)
         if isinstance(asked.command, NAMING_KINDS):
             names = Counter(names.keys())
+            happened = Counter((sent.name, sent.aggregate) for sent in mine)
+            yield from (f"{asked} caused {count} times {what}" for what, count in happened.items() if count > 1)
         if names != (promised := _promised(asked.command, reply.done)):
             yield f"{asked} was answered with {dict(promised)}, and caused {dict(names)}: {reply}"
 

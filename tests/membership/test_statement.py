@@ -317,6 +317,8 @@ def test_every_change_of_a_wording_has_another_digest() -> None:
         state.model_copy(update={"text": "Sleep less."}),
         state.model_copy(update={"recommendations": {**state.recommendations, first: changed}}),
         state.model_copy(update={"recommendations": {id_: state.recommendations[id_] for id_ in others}}),
+        state.model_copy(update={"id": an_id(8)}),
+        state.model_copy(update={"worded_at": state.worded_at + timedelta(microseconds=1)}),
     )
     assert len({statement.digest(each) for each in wordings}) == len(wordings)
     assert statement.digest(state.model_copy(update={"version": 7})) == statement.digest(state)

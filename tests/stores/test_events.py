@@ -375,6 +375,8 @@ def test_meetings_come_page_by_page_in_the_order_of_their_days(service: Service)
     assert ([view.id for view in first.meetings], first.total, first.next) == ([sooner], 2, sooner)
     last = service.ask(ListMeetings(umbrella=service.umbrella, limit=1, after=first.next))
     assert ([view.id for view in last.meetings], last.total, last.next) == ([later], 2, None)
+    service.do(CancelMeeting(meeting=sooner, reason="the hall is flooded again"))  # between two pages
+    assert service.ask(ListMeetings(umbrella=service.umbrella, limit=1, after=first.next)).meetings == last.meetings
 
 
 def test_a_cancelled_meeting_gives_its_place_in_the_plan_free(service: Service) -> None:

@@ -428,7 +428,7 @@ def _not_agreed(statement: Statement, proposal: Proposal | None) -> Refusal | No
     """A consensus statement needs the consensus: on this title, in this umbrella, on the wording as it is now.
 
     A statement may be longer than a proposal, so the proposal holds its digest: who wants to know what is decided can
-    compare it with the one that ``show-statement`` tells. Nobody knows the digest of a wording that is yet to come, so
+    compare it with the one that ``show-statement`` tells. Nobody can know the digest before the wording is written, so
     no clock need say which was first.
     """
     if proposal is None:
@@ -455,12 +455,16 @@ def _not_agreed(statement: Statement, proposal: Proposal | None) -> Refusal | No
 
 
 def digest(statement: Statement) -> str:
-    """What a wording is known by, title and recommendations included: another wording has another (SHA-256)."""
+    """What a wording is known by, title and recommendations included: another wording has another (SHA-256).
+
+    So has the same wording in another statement, or written another time; to the microsecond, which nobody foresees.
+    """
     recommended = sorted(
         (each.text, each.addressee, each.organisation or "", each.due.isoformat())
         for each in statement.recommendations.values()
     )
-    return sha256(json.dumps([statement.title, statement.text, recommended]).encode()).hexdigest()
+    written = (statement.id, statement.worded_at.isoformat(), statement.title, statement.text, recommended)
+    return sha256(json.dumps(written).encode()).hexdigest()
 
 
 # Signing it ----------------------------------------------------------------------------------------------------------

@@ -330,7 +330,8 @@ class StatementView(BaseModel, frozen=True):
     issued_at: Moment | None
     recommendations: tuple[RecommendationView, ...]
     digest: str = Field(
-        default="", description="SHA-256 of the wording; a proposal to agree on a consensus statement holds it"
+        default="",
+        description="SHA-256 of the wording and when it was written; a proposal that makes it a consensus holds it",
     )
     worded_at: Moment | None = Field(default=None, description="when the present wording was written")
 
