@@ -56,7 +56,7 @@ CLIENTS = 64
 OFFERED = 1_000
 """Messages a second that are offered one by one to see the latency."""
 
-RAW, RAW_PUBLISH = "raw", "raw, publishing"
+RAW, RAW_BY_CLIENT, RAW_PUBLISH = "raw", "raw, client's fetch", "raw, publishing"
 MEMORY, IDLE = "memory", "idle"
 SHOWN: Mapping[Backend, str] = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}
 SERVICES = ("membership", "events", "benchmark", "notifications")
@@ -88,7 +88,8 @@ def offered(backend: Backend, what: str = "") -> str:
 
 LEGEND: Mapping[tuple[str, ...], str] = {
     (RAW,): f"raw: one process publishes in atomic batches of {BATCH_SIZE}, another consumes with our own pull "
-    "consumer and acknowledges each message; nothing else. raw, publishing: the former alone.",
+    "consumer and acknowledges each message; nothing else. raw, client's fetch: consumed as the client's documentation "
+    f"has it, by fetches of {BATCH_SIZE} and an ack for each message. raw, publishing: the former process alone.",
     ("pipeline",): "pipeline: an inbound message changes an account in one service and causes an event, from which a "
     "second service keeps a copy; what the second has committed counts.",
     ("plain",): "plain: the same two services written plainly: a FastStream handler and the ORM, one message "
@@ -128,7 +129,10 @@ def plan(seconds: float) -> list[Measurement]:
 
     rate = ("messages/s", "rate")
     run = measures.throughput
-    found = [Measurement(RAW, partial(run, flow=measures.raw(), count=count("raw")), {RAW: rate})]
+    found = [
+        Measurement(name, partial(run, flow=measures.raw(consumer), count=count("raw")), {name: rate})
+        for name, consumer in ((RAW, "raw"), (RAW_BY_CLIENT, "raw_by_client"))
+    ]
     for b in BACKENDS:
         for name, flow, kind in ((ours(b), measures.ours(), b), (plain(b), measures.plain(PLAIN_AT_ONCE), "plain")):
             found.append(Measurement(name, partial(run, flow=flow, count=count(kind), backend=b), {name: rate}))
@@ -172,9 +176,9 @@ def set_ratios(rows: Mapping[str, Row]) -> None:
             rows[plain(b)].set_ratios(rows.get(RAW))
         if drains(b) in rows:
             rows[drains(b)].set_ratios(rows.get(RAW_PUBLISH))
-    for peer in PEERS:
-        if peer in rows:
-            rows[peer].set_ratios(rows.get(RAW))
+    for name in (RAW_BY_CLIENT, *PEERS):
+        if name in rows:
+            rows[name].set_ratios(rows.get(RAW))
 
 
 def reaches(rows: Mapping[str, Row]) -> list[Reach]:
@@ -187,6 +191,11 @@ def reaches(rows: Mapping[str, Row]) -> list[Reach]:
         Reach(f"{name}: {what}", ratio, limit)
         for name, which, what, limit in ratios
         if name in rows and (ratio := getattr(rows[name], which)) is not None
+    ]
+    found += [
+        Reach(f"{ours(b)}: × {RAW_BY_CLIENT}", rows[ours(b)].median / rows[RAW_BY_CLIENT].median, 0.5)
+        for b in BACKENDS
+        if ours(b) in rows and RAW_BY_CLIENT in rows
     ]
     at_least = [(drains(b), 20_000.0) for b in BACKENDS] + [(ours(b), SUSTAINED) for b in BACKENDS]
     at_least += [(many(b), 3_000.0) for b in BACKENDS]

@@ -106,12 +106,12 @@ async def _reached(flow: Flow, stage: Stage, goal: int) -> None:
 # ---- the flows ---------------------------------------------------------------------------------------------------
 
 
-def raw() -> Flow:
-    """Publish and consume, nothing else: what is acknowledged counts."""
+def raw(consumer: Literal["raw", "raw_by_client"] = "raw") -> Flow:
+    """Publish and consume, nothing else: what is acknowledged counts. ``consumer`` is a module beside this one."""
 
     def start(stage: Stage) -> None:
         creds = str(stage.server.creds("membership", "membership"))
-        stage.start("raw", "tests.performance.raw", stage.server.url, creds).wait_ready()
+        stage.start("raw", f"tests.performance.{consumer}", stage.server.url, creds).wait_ready()
 
     async def count(stage: Stage) -> int:
         acknowledged: int = (await stage.durable(INBOUND, "membership"))["ack_floor"]["stream_seq"]
