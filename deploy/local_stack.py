@@ -220,8 +220,7 @@ class LocalStack:
         conf = self.directory / "nats.conf"
 
         def prepare() -> None:  # before each start, since access may have been taken back meanwhile
-            with keys.locked():
-                conf.write_text(keys.server_conf(self.directory / "jetstream"))
+            conf.write_text(keys.server_conf(self.directory / "jetstream"))
 
         port = self._port()
         self.url = f"nats://{HOST}:{port}"

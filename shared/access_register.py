@@ -31,7 +31,7 @@ class AccessRegister:
     """The register in a file, which need not be there yet."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
 
     def all(self) -> list[Credentials]:
         """Everything that was ever issued, in that order. ``RegisterDamaged`` if a line cannot be read."""
@@ -44,8 +44,11 @@ class AccessRegister:
                     found[key] = Credentials(who, role, key, int(said["issued_at"]))
                 else:
                     found[key] = replace(found[key], revoked_at=int(said["at"]))
-            except (ValueError, TypeError, KeyError, AttributeError) as error:
-                raise RegisterDamaged(f"Line {number} of {self._path} cannot be read: {error!r}.") from None
+            except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
+                raise RegisterDamaged(
+                    f"Line {number} of {self.path} cannot be read ({type(error).__name__}): mend that line, or take "
+                    "the file from a backup."
+                ) from None
         return list(found.values())
 
     def issue(self, principal: str, role: str, key: str, at: int) -> None:
@@ -60,7 +63,7 @@ class AccessRegister:
     def _whole(self) -> bytes:
         """The lines that have an end."""
         try:
-            content = self._path.read_bytes()
+            content = self.path.read_bytes()
         except FileNotFoundError:
             return b""
         return content[: content.rfind(b"\n") + 1]
@@ -68,14 +71,14 @@ class AccessRegister:
     def _append(self, lines: Sequence[dict[str, Any]]) -> None:
         if not lines:
             return
-        is_new = not self._path.exists()
-        with os.fdopen(os.open(self._path, os.O_WRONLY | os.O_CREAT, 0o600), "wb") as file:
+        is_new = not self.path.exists() or not self.path.stat().st_size
+        with os.fdopen(os.open(self.path, os.O_WRONLY | os.O_CREAT, 0o600), "wb") as file:
             file.truncate(len(self._whole()))
             file.seek(0, os.SEEK_END)
             file.write(b"".join(json.dumps(line).encode() + b"\n" for line in lines))
             file.flush()
             os.fsync(file.fileno())
         if is_new:
-            directory = os.open(self._path.parent, os.O_RDONLY)
+            directory = os.open(self.path.parent, os.O_RDONLY)
             os.fsync(directory)
             os.close(directory)

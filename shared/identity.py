@@ -185,7 +185,6 @@ class Keys:
 
     def __init__(self, pairs: dict[str, nkeys.KeyPair], directory: Path) -> None:
         self._pairs = pairs
-        self._directory = directory
         self._register = AccessRegister(directory / "access.jsonl")
 
     @classmethod
@@ -214,12 +213,14 @@ class Keys:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Nobody else issues, takes back, or writes down what was taken back, meanwhile. Not for use inside itself."""
-        directory = os.open(self._directory, os.O_RDONLY)
+        with self._registering():  # opened for writing, without which no file can be locked over a network
+            register = os.open(self._register.path, os.O_WRONLY | os.O_CREAT, 0o600)
         try:
-            fcntl.flock(directory, fcntl.LOCK_EX)
+            with self._registering():
+                fcntl.flock(register, fcntl.LOCK_EX)
             yield
         finally:
-            os.close(directory)
+            os.close(register)
 
     def account_jwt(self) -> str:
         """The account CONCORD: the permissions of every role as the contracts are now, and what was taken back."""
@@ -295,10 +296,13 @@ class Keys:
         return any(each.key == claims.get("sub") and each.revoked_at for each in self.issued())
 
     def take_in(self, creds: str) -> None:
-        """Enters credentials that these keys issued and the register does not have: from before it, or a backup."""
+        """Enters credentials that these keys issued and the register does not have: from before it, or a backup.
+
+        Nothing happens with any others.
+        """
         claims, held = _claims(creds), self.holder(creds)
         if held is not None and all(each.key != claims["sub"] for each in self.issued()):
-            with self._registering():
+            with self.locked(), self._registering():
                 self._register.issue(*held, claims["sub"], claims["iat"])
 
     @contextmanager
@@ -308,7 +312,7 @@ class Keys:
         except RegisterDamaged as error:
             raise RegisterUnusable(str(error)) from None
         except OSError as error:
-            raise RegisterUnusable(f"{self._directory / 'access.jsonl'} cannot be used: {error.strerror}.") from None
+            raise RegisterUnusable(f"{self._register.path} cannot be used: {error.strerror}.") from None
 
     def issue(self, role: str, name: str) -> str:
         """Credentials (the text of a ``.creds`` file) for a principal in a role; a new key each time.
@@ -349,8 +353,14 @@ class Keys:
     def holder(self, creds: str) -> tuple[str, str] | None:
         """The principal and the role that these keys issued credentials (the text of a ``.creds`` file) to, if any."""
         claims = _claims(creds)
-        name, issuer = str(claims.get("name")), claims.get("iss")
-        return next(((name, role) for role in ROLES if self._public(f"role-{role}") == issuer), None)
+        role = next((role for role in ROLES if self._public(f"role-{role}") == claims.get("iss")), None)
+        if role is None or (parts := _JWT.search(creds)) is None:
+            return None
+        try:
+            self._pairs[f"role-{role}"].verify(parts[1].encode(), base64.urlsafe_b64decode(parts[3] + "=="))
+        except (ValueError, nkeys.NkeysError):
+            return None
+        return claims["name"], role
 
     def _public(self, name: str) -> str:
         return _public(self._pairs[name])
@@ -384,7 +394,7 @@ def check_principal(role: str, name: str) -> None:
 def _claims(creds: str) -> dict[str, Any]:
     """What the JWT of credentials says; nothing if there is none."""
     try:
-        claims = json.loads(base64.urlsafe_b64decode(_CLAIMS.search(creds)[1] + "=="))  # type: ignore[index]
+        claims = json.loads(base64.urlsafe_b64decode(_JWT.search(creds)[2] + "=="))  # type: ignore[index]
     except (ValueError, TypeError):
         return {}
     return claims if isinstance(claims, dict) else {}
@@ -399,8 +409,11 @@ def write_creds(path: Path, creds: str) -> None:
 
 def keep_credentials(keys: Keys, path: Path, principal: str) -> bool:
     """Sees to it that a service or the operator has valid credentials in a file; whether it made new ones."""
-    if path.exists() and not keys.is_void(path.read_text(errors="replace")):
-        return False
+    if path.exists():
+        creds = path.read_text(errors="replace")
+        keys.take_in(creds)
+        if not keys.is_void(creds):
+            return False
     write_creds(path, keys.issue(principal, principal))
     return True
 
@@ -411,7 +424,7 @@ _KEYS = {
     "system": nkeys.PREFIX_BYTE_ACCOUNT,
     **{f"role-{role}": nkeys.PREFIX_BYTE_ACCOUNT for role in ROLES},
 }
-_CLAIMS = re.compile(r"BEGIN NATS USER JWT-+\s+[^.\s]+\.([^.\s]+)\.")
+_JWT = re.compile(r"BEGIN NATS USER JWT-+\s+([^.\s]+\.([^.\s]+))\.([^.\s]+)")
 _NO_LIMIT = {"subs": UNLIMITED, "data": UNLIMITED, "payload": UNLIMITED}
 # Leaf nodes and bearer tokens are left out, so they are refused.
 _ACCOUNT_LIMITS = {

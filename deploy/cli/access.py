@@ -1,6 +1,7 @@
 """``concord access``: credentials for people and programs."""
 
 import logging
+import os
 from datetime import UTC, datetime
 from itertools import groupby
 from operator import attrgetter
@@ -48,9 +49,14 @@ def issue(
         for kept in (own, file):
             if kept.exists() and (held := keys.holder(kept.read_text(errors="replace"))) != (name, role):
                 raise finish(Reply(outcome="refused", refusal=_kept(kept, held, name, role)), as_json=as_json)
-        for each in _issued(keys):
+        if own.exists():
+            keys.take_in(own.read_text(errors="replace"))  # it may be from before the register, and is replaced
+        for each in keys.issued():
             if each.principal == name and each.role != role and each.revoked_at is None:
                 raise finish(Reply(outcome="refused", refusal=_has_a_role(each, role)), as_json=as_json)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        if not os.access(file.parent, os.W_OK):  # what could not be handed out would stand in the register
+            raise Complaint(f"{file} cannot be written: {file.parent} is not writable.")
         write_creds(file, keys.issue(role, name))
     except RegisterUnusable as error:
         raise Complaint(str(error)) from None
@@ -86,25 +92,26 @@ def revoke(
 
     Whoever is connected with them is cut off at once. `issue` lets the principal in again, with new ones.
     """
-    keys, is_local = _keys(data), (data / "lock").exists()
-    runs = not is_local or bool(holder(data))  # a local stack that does not goes by it when it starts
+    keys, own, is_local = _keys(data), data / "creds" / f"{name}.creds", (data / "lock").exists()
     try:
+        if own.exists():
+            keys.take_in(own.read_text(errors="replace"))  # it may be from before the register
+        if refusal := _cannot_revoke(keys, name, file, data):
+            raise finish(Reply(outcome="refused", refusal=refusal), as_json=as_json)
         with keys.locked():
-            if refusal := _cannot_revoke(keys, name, file, runs=is_local and runs):
-                raise finish(Reply(outcome="refused", refusal=refusal), as_json=as_json)
             count = keys.revoke(name)
+            runs = not is_local or holder(data)  # a local stack that does not goes by it when it starts
             servers = _tell(data, keys) if runs else 0
+            if own.exists() and keys.is_void(own.read_text(errors="replace")):
+                own.unlink()
     except IdentityError as error:
         raise Complaint(str(error)) from None
-    own = data / "creds" / f"{name}.creds"
-    try:
-        own.unlink(missing_ok=True)  # it opens nothing any more
     except OSError as error:
         raise Complaint(f"It is done, but {own}, which opens nothing now, stays: {error.strerror}.") from None
     if as_json:
         answer = {"principal": name, "revoked": count, "servers": servers}
         raise finish(Reply(outcome="answered", answer=answer), as_json=True)
-    say(f"{name} has no access any more: whatever was issued to it is void.")
+    say(f"Access is taken back from {name}: all that the register has of it is void.")
     if not is_local:
         say(
             f"{servers} NATS {'server goes' if servers == 1 else 'servers go'} by it. For those that start or reload, "
@@ -112,8 +119,9 @@ def revoke(
         )
 
 
-def _cannot_revoke(keys: Keys, name: str, file: Path | None, *, runs: bool) -> Refusal | None:
-    if runs and name == OPERATOR:
+def _cannot_revoke(keys: Keys, name: str, file: Path | None, data: Path) -> Refusal | None:
+    """Why not, if so. What the file holds is in the register afterwards."""
+    if name == OPERATOR and holder(data):
         return Refusal(
             code="stack-runs-as-operator",
             sentence="The local stack runs with these credentials: stop it, take them back, and start it again; it "
@@ -124,8 +132,8 @@ def _cannot_revoke(keys: Keys, name: str, file: Path | None, *, runs: bool) -> R
         creds = file.read_text(errors="replace")
         held = keys.holder(creds)
         if held is None or held[0] != name:
-            what = f"credentials of {held[0]}" if held else "no credentials of this platform"
-            return Refusal(code="not-theirs", sentence=f"{file} holds {what}, and none of {name}.", field="file")
+            what = f"credentials of {held[0]}, and none of {name}" if held else "no credentials of this platform"
+            return Refusal(code="not-theirs", sentence=f"{file} holds {what}.", field="file")
         keys.take_in(creds)
     if not any(each.principal == name for each in keys.issued()):
         return Refusal(

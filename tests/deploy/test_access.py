@@ -1,6 +1,7 @@
 """Access that is taken back: who is cut off and who is not, on a server, in a cluster and from the command line."""
 
 import asyncio
+import base64
 import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -84,6 +85,13 @@ async def test_every_server_of_a_cluster_goes_by_it_at_once(tmp_path: Path) -> N
         assert await cut_off(alice)
         for server in (second, third):  # where nobody was
             assert not await is_let_in(server.url, creds)
+
+
+async def test_a_server_that_could_not_be_visited_and_goes_by_its_configuration_is_named(tmp_path: Path) -> None:
+    async with NatsCluster(tmp_path) as cluster:
+        cluster.keys.revoke("alice")
+        with pytest.raises(BrokerError, match="nats-3 goes by its configuration alone: have that written anew"):
+            await renew_account([cluster.servers["nats-1"].url], cluster.keys)
 
 
 async def test_a_server_that_cannot_be_told_is_named_and_the_others_are_told(tmp_path: Path) -> None:
@@ -206,8 +214,7 @@ def test_a_line_that_cannot_be_read_is_named(tmp_path: Path, line: str) -> None:
 def answered(*arguments: str, data: Path, exit_code: int = 0) -> Any:
     said = CliRunner().invoke(app, ["access", *arguments, "--data", str(data), "--json"], catch_exceptions=False)
     assert said.exit_code == exit_code, said.output
-    parsed = json.loads(said.stdout)
-    return parsed["answer"] or parsed["refusal"] or parsed["failure"]
+    return next(part for part in json.loads(said.stdout).values() if isinstance(part, dict | list))
 
 
 def test_the_list_has_everybody_who_was_issued_credentials_and_what_is_valid(tmp_path: Path) -> None:
@@ -237,6 +244,45 @@ def test_credentials_that_are_void_are_gone_and_those_of_somebody_else_stay(tmp_
 def test_from_somebody_who_was_issued_nothing_nothing_is_taken_back(tmp_path: Path) -> None:
     Keys.create(tmp_path / "keys")
     assert answered("revoke", "mallory", data=tmp_path, exit_code=3)["code"] == "nothing-issued"
+
+
+@pytest.mark.parametrize("claim", [{"iat": 10**30}, {"iat": "soon"}, {"iat": None}, {"name": "bob"}, {"sub": "UX"}])
+def test_credentials_that_somebody_has_written_over_are_taken_for_nobodys(
+    tmp_path: Path, claim: dict[str, Any]
+) -> None:
+    keys = Keys.create(tmp_path / "keys")
+    (tmp_path / "lock").touch()
+    head, claims, rest = keys.issue("member", "alice").split(".", 2)
+    read = json.loads(base64.urlsafe_b64decode(claims + "=="))
+    forged = base64.urlsafe_b64encode(json.dumps(read | claim).encode()).decode().rstrip("=")
+    found = tmp_path / "found.creds"
+    found.write_text(f"{head}.{forged}.{rest}")
+    before = keys.issued()
+    assert answered("revoke", "alice", "--file", str(found), data=tmp_path, exit_code=3)["code"] == "not-theirs"
+    assert keys.issued() == before
+
+
+def test_what_lies_beside_the_keys_from_before_the_register_is_taken_back_too(tmp_path: Path) -> None:
+    keys = Keys.create(tmp_path / "keys")
+    (tmp_path / "lock").touch()
+    answered("issue", "--role", "member", "alice", data=tmp_path)
+    first = (tmp_path / "creds" / "alice.creds").read_text()
+    (tmp_path / "keys" / "access.jsonl").unlink()
+    answered("issue", "--role", "member", "alice", data=tmp_path)
+    second = (tmp_path / "creds" / "alice.creds").read_text()
+    (tmp_path / "keys" / "access.jsonl").write_text("")
+    found = tmp_path / "found.creds"
+    found.write_text(first)
+    assert answered("revoke", "alice", "--file", str(found), data=tmp_path)["revoked"] == 2
+    assert keys.is_void(first)
+    assert keys.is_void(second)
+    assert not (tmp_path / "creds" / "alice.creds").exists()
+
+
+def test_what_cannot_be_written_is_not_issued(tmp_path: Path) -> None:
+    Keys.create(tmp_path / "keys")
+    answered("issue", "--role", "member", "alice", "--out", "/proc/nothing/alice.creds", data=tmp_path, exit_code=1)
+    assert answered("list", data=tmp_path) == []
 
 
 def test_credentials_that_the_register_does_not_have_are_taken_back_by_their_file(tmp_path: Path) -> None:
