@@ -47,10 +47,10 @@ def issue(
     try:
         check_principal(role, name)
         for kept in (own, file):
-            if kept.exists() and (held := keys.holder(kept.read_text(errors="replace"))) != (name, role):
+            if kept.exists() and (held := keys.holder(_text(kept))) != (name, role):
                 raise finish(Reply(outcome="refused", refusal=_kept(kept, held, name, role)), as_json=as_json)
         if own.exists():
-            keys.take_in(own.read_text(errors="replace"))  # it may be from before the register, and is replaced
+            keys.take_in(_text(own))  # it may be from before the register, and is replaced
         for each in keys.issued():
             if each.principal == name and each.role != role and each.revoked_at is None:
                 raise finish(Reply(outcome="refused", refusal=_has_a_role(each, role)), as_json=as_json)
@@ -95,14 +95,14 @@ def revoke(
     keys, own, is_local = _keys(data), data / "creds" / f"{name}.creds", (data / "lock").exists()
     try:
         if own.exists():
-            keys.take_in(own.read_text(errors="replace"))  # it may be from before the register
+            keys.take_in(_text(own))  # it may be from before the register
         if refusal := _cannot_revoke(keys, name, file, data):
             raise finish(Reply(outcome="refused", refusal=refusal), as_json=as_json)
         with keys.locked():
             count = keys.revoke(name)
             runs = not is_local or holder(data)  # a local stack that does not goes by it when it starts
             servers = _tell(data, keys) if runs else 0
-            if own.exists() and keys.is_void(own.read_text(errors="replace")):
+            if own.exists() and keys.is_void(_text(own)):
                 own.unlink()
     except IdentityError as error:
         raise Complaint(str(error)) from None
@@ -129,7 +129,7 @@ def _cannot_revoke(keys: Keys, name: str, file: Path | None, data: Path) -> Refu
             field="name",
         )
     if file is not None:
-        creds = file.read_text(errors="replace")
+        creds = _text(file)
         held = keys.holder(creds)
         if held is None or held[0] != name:
             what = f"credentials of {held[0]}, and none of {name}" if held else "no credentials of this platform"
@@ -156,16 +156,22 @@ def _tell(data: Path, keys: Keys) -> int:
     try:
         return asyncio.run(renew_account(stack_in(data).urls, keys))
     except (Complaint, BrokerError) as error:
-        raise Complaint(
-            f"It is noted, but NATS does not know all of it yet: {error} Do it again when it can."
-        ) from None
+        why = str(error)
+    except KeyboardInterrupt:
+        why = "Interrupted."
+    raise Complaint(
+        f"It is noted, but NATS does not know all of it yet: {why} Revoke it once more, before anything new is issued."
+    )
 
 
 @group.command("list")
 @complaining
 def list_(data: Data = options.DATA, as_json: AsJson = False) -> None:
     """List who was issued credentials, in which role, when, and from whom they were taken back."""
-    issued = sorted(_issued(_keys(data)), key=attrgetter("principal", "role", "issued_at"))
+    try:
+        issued = sorted(_keys(data).issued(), key=attrgetter("principal", "role", "issued_at"))
+    except IdentityError as error:
+        raise Complaint(str(error)) from None
     rows = [_row(list(each)) for _, each in groupby(issued, key=attrgetter("principal", "role"))]
     raise finish(Reply(outcome="answered", answer=rows), as_json=as_json)
 
@@ -194,11 +200,11 @@ def _keys(data: Path) -> Keys:
         raise Complaint(str(error)) from None
 
 
-def _issued(keys: Keys) -> list[Credentials]:
+def _text(file: Path) -> str:
     try:
-        return keys.issued()
-    except IdentityError as error:
-        raise Complaint(str(error)) from None
+        return file.read_text(errors="replace")
+    except OSError as error:
+        raise Complaint(f"{file} cannot be read: {error.strerror}.") from None
 
 
 def _has_a_role(valid: Credentials, role: str) -> Refusal:

@@ -3,6 +3,9 @@
 import asyncio
 import base64
 import json
+import signal
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -128,6 +131,30 @@ async def test_a_local_stack_goes_by_it_also_when_its_nats_dies(tmp_path: Path) 
                 await asyncio.sleep(0.02)
         assert not await is_let_in(stack.url, creds)
     finally:
+        await stack.stop()
+
+
+async def test_whoever_interrupts_it_is_told_that_it_is_noted_and_not_yet_known(tmp_path: Path) -> None:
+    stack = LocalStack(tmp_path, {})
+    try:
+        await stack.start()
+        answered("issue", "--role", "member", "alice", data=tmp_path)
+        stack.programs["nats"].process.send_signal(signal.SIGSTOP)  # it answers nobody
+        revoking = subprocess.Popen(  # noqa: ASYNC220  it is there at once
+            [Path(sys.executable).parent / "concord", "access", "revoke", "alice", "--data", tmp_path],
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        async with asyncio.timeout(20):
+            while Keys.load(tmp_path / "keys").issued()[-1].revoked_at is None:  # noqa: ASYNC110  a file tells nobody
+                await asyncio.sleep(0.02)
+        await asyncio.sleep(1)  # it speaks to NATS by now, or else the interruption comes earlier: both are told alike
+        revoking.send_signal(signal.SIGINT)
+        _, said = await asyncio.to_thread(revoking.communicate, timeout=20)
+        assert revoking.returncode == 1
+        assert said.startswith("It is noted, but NATS does not know all of it yet: Interrupted. Revoke it once more")
+    finally:
+        stack.programs["nats"].process.send_signal(signal.SIGCONT)
         await stack.stop()
 
 

@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 from shared.broker import Connection
 from shared.cluster import ClusterError, cluster_conf
-from shared.consumer import SILENT_AFTER, UNREADY_AFTER, Consumer
+from shared.consumer import EXPIRES, SILENT_AFTER, UNREADY_AFTER, Consumer
 from shared.contracts.membership import NetworkRegistered
 from shared.contracts.message import subject_of
 from shared.streams import Drift, Stream, api, durables, platform_streams, reconcile
@@ -130,7 +130,8 @@ async def test_a_consumer_follows_its_durable_to_another_leader(cluster: NatsClu
 
     await restore()
     pulling = asyncio.create_task(Consumer(nc, "MEMBERSHIP", SERVICE, lambda _: heard.set(), room, restore).run())
-    await asyncio.sleep(1)  # it has asked, and waits
+    # It has asked and waits, and is not about to ask again: what the old leader hears while it steps down is lost.
+    await asyncio.sleep(2.5 * EXPIRES)
     await api(breaker, f"CONSUMER.LEADER.STEPDOWN.MEMBERSHIP.{SERVICE}")
     await owner.request(subject_of(NetworkRegistered, "n"), b"{}", timeout=10)
     await asyncio.wait_for(heard.wait(), SILENT_AFTER - 1)  # before silence would be noticed
