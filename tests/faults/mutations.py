@@ -26,7 +26,7 @@ PYTEST = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "--no-header", "tests/
 DUPLICATES = (*PYTEST, "said_three_times")
 ORDER = (*PYTEST, "in_any_order and sqlite")
 POISON = (*PYTEST, "poison and sqlite")
-KILLS = ("-m", "tests.faults.run", "--seed", "1", "--round", "0", "--kills", "24")
+KILLS = ("-m", "tests.faults.run", "--seed", "1", "--round", "0", "--kills", "46")
 
 
 @dataclass(frozen=True)
