@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from services.membership.domain import statement
+from services.membership.domain import statement, statement_response
 from services.membership.domain.network import Network, Representative
 from services.membership.domain.organisation import Organisation
 from services.membership.domain.proposal import Proposal
-from services.membership.domain.statement import MIN_CONSULTATION, Signatory, Statement
+from services.membership.domain.statement import MIN_CONSULTATION, Statement
+from services.membership.domain.statement_response import Signatory
 from services.membership.domain.steering_group import SteeringGroup
 from shared.contracts.membership import (
     AnswerRecommendation,
@@ -328,7 +329,7 @@ def test_every_change_of_a_wording_has_another_digest() -> None:
 
 
 def test_a_representative_of_a_member_network_signs_for_its_home_organisation() -> None:
-    by = statement.signatory(UMBRELLA, LEEDS, HOME, "leeds", is_member=True)
+    by = statement_response.signatory(UMBRELLA, LEEDS, HOME, "leeds", is_member=True)
     assert by == Signatory(organisation=COUNCIL, network=LEEDS.id, person=an_id(121))
 
 
@@ -340,7 +341,7 @@ def test_nobody_else_speaks_for_an_organisation() -> None:
         (UMBRELLA, homeless, None, "leeds", True, "no-home-organisation"),
         (UMBRELLA, LEEDS, HOME, "leeds", False, "not-a-member"),
     ):
-        assert code(statement.signatory(umbrella, network, home, principal, is_member=is_member)) == expected
+        assert code(statement_response.signatory(umbrella, network, home, principal, is_member=is_member)) == expected
 
 
 def test_a_home_is_spoken_for_once_an_operator_confirmed_it_and_while_it_is_open() -> None:
@@ -350,7 +351,7 @@ def test_a_home_is_spoken_for_once_an_operator_confirmed_it_and_while_it_is_open
         (unconfirmed, HOME, "home-not-confirmed"),
         (LEEDS, closed, "organisation-closed"),
     ):
-        decision = statement.signatory(UMBRELLA, network, home, "leeds", is_member=True)
+        decision = statement_response.signatory(UMBRELLA, network, home, "leeds", is_member=True)
         assert code(decision) == expected
         assert isinstance(decision, Refusal)
         assert "confirm-network-home" in decision.sentence
@@ -362,17 +363,17 @@ BY_LETTER = Signatory(organisation=COUNCIL)
 
 def test_an_organisation_signs_once_withdraws_and_may_sign_again() -> None:
     state = issued()
-    assert code(statement.withdraw_signature(state, BY_LETTER, UNTIL)) == "not-signed"
-    signed = after(statement.sign(state, BY_LETTER, UNTIL), state)
-    assert statement.sign(signed, BY_LETTER, DUE) == []
-    withdrawn = after(statement.withdraw_signature(signed, BY_LETTER, DUE), signed)
+    assert code(statement_response.withdraw_signature(state, BY_LETTER, UNTIL)) == "not-signed"
+    signed = after(statement_response.sign(state, BY_LETTER, UNTIL), state)
+    assert statement_response.sign(signed, BY_LETTER, DUE) == []
+    withdrawn = after(statement_response.withdraw_signature(signed, BY_LETTER, DUE), signed)
     assert (withdrawn.signatures[COUNCIL].signed_at, withdrawn.signatures[COUNCIL].withdrawn_at) == (UNTIL, DUE)
-    assert code(statement.withdraw_signature(withdrawn, BY_LETTER, DUE)) == "not-signed"
-    assert after(statement.sign(withdrawn, BY_LETTER, DUE), withdrawn).signatures[COUNCIL].withdrawn_at is None
+    assert code(statement_response.withdraw_signature(withdrawn, BY_LETTER, DUE)) == "not-signed"
+    assert after(statement_response.sign(withdrawn, BY_LETTER, DUE), withdrawn).signatures[COUNCIL].withdrawn_at is None
 
 
 def test_nothing_is_signed_whose_text_may_still_change() -> None:
-    assert code(statement.sign(consulted(), BY_LETTER, NOON)) == "not-issued"
+    assert code(statement_response.sign(consulted(), BY_LETTER, NOON)) == "not-issued"
 
 
 # ---- recommendations -----------------------------------------------------------------------------------------------
@@ -386,7 +387,7 @@ def answer(
     recommendation: str = HIRE,
 ) -> list[Event] | Refusal:
     command = AnswerRecommendation(statement=STATEMENT, recommendation=recommendation, status=status, reason=reason)
-    return statement.answer(state, command, by, DUE)
+    return statement_response.answer(state, command, by, DUE)
 
 
 def test_to_decline_or_to_go_back_needs_a_reason() -> None:
@@ -409,7 +410,7 @@ def test_who_recommends_does_not_answer_for_an_organisation_that_can() -> None:
     state = issued()
     assert code(answer(state, "done", by=None)) == "addressee-answers"
     letter = RecordRecommendationAnswer(statement=STATEMENT, recommendation=HIRE, status="done")
-    assert after(statement.answer(state, letter, None, DUE), state).recommendations[HIRE].status == "done"
+    assert after(statement_response.answer(state, letter, None, DUE), state).recommendations[HIRE].status == "done"
     everybody = after(answer(state, "done", by=None, recommendation=TRAIN), state)
     assert everybody.recommendations[TRAIN].status == "done"
     assert RecordRecommendationAnswer.roles == ("operator",)
@@ -421,13 +422,13 @@ def test_who_recommends_does_not_answer_for_an_organisation_that_can() -> None:
 def test_what_is_due_and_neither_done_nor_declined_is_late(status: RecommendationStatus, late: bool) -> None:
     [hire, _] = issued().recommendations.values()
     hire = hire.model_copy(update={"status": status})
-    assert statement.is_late(hire, DUE) is late
-    assert not statement.is_late(hire, DUE - timedelta(seconds=1))
+    assert statement_response.is_late(hire, DUE) is late
+    assert not statement_response.is_late(hire, DUE - timedelta(seconds=1))
 
 
 def test_falling_due_is_said_of_what_nobody_answered() -> None:
     state = issued()
-    assert len(statement.fall_due(state, HIRE, DUE)) == 1
-    assert statement.fall_due(state, HIRE, DUE - timedelta(seconds=1)) == []
-    assert statement.fall_due(after(answer(state, "under-way"), state), HIRE, DUE) == []
-    assert statement.fall_due(state, an_id(99), DUE) == []
+    assert len(statement_response.fall_due(state, HIRE, DUE)) == 1
+    assert statement_response.fall_due(state, HIRE, DUE - timedelta(seconds=1)) == []
+    assert statement_response.fall_due(after(answer(state, "under-way"), state), HIRE, DUE) == []
+    assert statement_response.fall_due(state, an_id(99), DUE) == []

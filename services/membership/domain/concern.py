@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 from pydantic import BaseModel
 
 from services.membership.domain.membership import Membership, not_an_umbrella
-from services.membership.domain.network import Network, speaks_for
+from services.membership.domain.network import Network, cannot_speak, speaks_for
 from services.membership.domain.steering_group import SteeringGroup, may_steer
 from shared.contracts.membership import (
     CloseConcern,
@@ -218,11 +218,7 @@ def _behind(concern: Concern, networks: Collection[str]) -> Concern:
 def _not_speaking(network: Network, principal: str) -> Refusal | None:
     if speaks_for(network, principal) is not None:
         return None
-    return Refusal(
-        code="not-a-representative",
-        sentence=f"{principal} cannot speak for {network.name}: its representatives and their deputies may.",
-        field="network",
-    )
+    return cannot_speak(network, principal)
 
 
 # What the steering group does ----------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel
 
-from services.membership.domain.network import Network, acts_for, speaks_for
+from services.membership.domain.network import Network, acts_for, cannot_speak, speaks_for
 from services.membership.domain.proposal import Proposal, not_now
 from services.membership.domain.steering_group import SteeringGroup, may_steer
 from shared.contracts.membership import (
@@ -68,11 +68,7 @@ def contribute(
             field="network",
         )
     if speaks_for(network, principal) is None:
-        return Refusal(
-            code="not-a-representative",
-            sentence=f"{principal} cannot speak for {network.name}: its representatives and their deputies may.",
-            field="network",
-        )
+        return cannot_speak(network, principal)
     if said >= MAX_CONTRIBUTIONS:
         return Refusal(
             code="contributed-often-enough",

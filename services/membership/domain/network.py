@@ -79,6 +79,15 @@ def speaks_for(network: Network, principal: str) -> str | None:
     return represents(network, principal) or next(deputies, None)
 
 
+def cannot_speak(network: Network, principal: str) -> Refusal:
+    """With these credentials nobody gives the network's voice."""
+    return Refusal(
+        code="not-a-representative",
+        sentence=f"{principal} cannot speak for {network.name}: its representatives and their deputies may.",
+        field="network",
+    )
+
+
 def is_steward(network: Network, principal: str) -> bool:
     """Whether a principal looks after a network."""
     return principal == network.steward and not network.steward_left

@@ -15,7 +15,7 @@ from typing import Final, Literal, NamedTuple
 from pydantic import BaseModel
 
 from services.membership.domain.membership import not_an_umbrella
-from services.membership.domain.network import Network, speaks_for
+from services.membership.domain.network import Network, cannot_speak, speaks_for
 from services.membership.domain.steering_group import SteeringGroup, may_steer
 from shared.contracts.membership import (
     AmendProposal,
@@ -255,11 +255,7 @@ def _no_voice(voice: Voice | None, network: Network, principal: str, person: str
             field="network",
         )
     if person is None:
-        return Refusal(
-            code="not-a-representative",
-            sentence=f"{principal} cannot speak for {network.name}: its representatives and their deputies may.",
-            field="network",
-        )
+        return cannot_speak(network, principal)
     if len(voice.earlier) + 1 >= MAX_STANCES:
         return Refusal(
             code="spoken-often-enough",

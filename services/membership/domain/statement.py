@@ -1,24 +1,17 @@
-"""What an umbrella network says in its own name: drafted, consulted on, issued; signed by organisations.
-
-A signature is given for an organisation, so it matters who may give it. Here that is a representative of a member
-network whose home the organisation is, once an operator has confirmed that the network speaks for it; else an operator.
-"""
+"""What an umbrella network says in its own name: drafted, consulted on and issued. ``statement_response`` follows."""
 
 import json
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from hashlib import sha256
-from typing import Final
 
 from pydantic import BaseModel
 
 from services.membership.domain.membership import not_an_umbrella
-from services.membership.domain.network import Network, represents, speaks_for
-from services.membership.domain.organisation import Organisation
+from services.membership.domain.network import Network, cannot_speak, speaks_for
 from services.membership.domain.proposal import Proposal
 from services.membership.domain.steering_group import SteeringGroup, may_steer
 from shared.contracts.membership import (
-    AnswerRecommendation,
     CommentOnStatement,
     ConsultOnStatement,
     DraftStatement,
@@ -28,7 +21,6 @@ from shared.contracts.membership import (
     RecommendationAnswered,
     RecommendationFellDue,
     RecommendationStatus,
-    RecordRecommendationAnswer,
     ReviseStatement,
     SignatureWithdrawn,
     StatementCommented,
@@ -50,8 +42,6 @@ MIN_CONSULTATION = timedelta(days=7)
 """How long a wording is open to comment at the least: long enough for a network that meets once a week."""
 AGREED_FIRST: StatementKind = "consensus-statement"
 """The kind that says it is the consensus of the members, and therefore must be: an agreed proposal stands behind it."""
-SETTLED: Final[tuple[RecommendationStatus, ...]] = ("done", "declined")
-"""A recommendation in one of these is never late."""
 
 
 class Comment(BaseModel, frozen=True):
@@ -107,14 +97,6 @@ class Statement(BaseModel, frozen=True):
     comments: Mapping[str, Comment] = {}
     signatures: Mapping[str, Signature] = {}
     recommendations: Mapping[str, Recommended] = {}
-
-
-class Signatory(BaseModel, frozen=True):
-    """Who may speak for an organisation, and through which member network."""
-
-    organisation: str
-    network: str | None = None
-    person: str | None = None
 
 
 # Wording it ----------------------------------------------------------------------------------------------------------
@@ -270,7 +252,7 @@ def comment(
         return refusal
     person = speaks_for(network, principal)
     if person is None:
-        return _not_a_representative(network, principal)
+        return cannot_speak(network, principal)
     before = statement.comments.get(network.id)
     if (
         before
@@ -467,192 +449,6 @@ def digest(statement: Statement) -> str:
     return sha256(json.dumps(written).encode()).hexdigest()
 
 
-# Signing it ----------------------------------------------------------------------------------------------------------
-
-
-def signatory(
-    umbrella: Network, network: Network, home: Organisation | None, principal: str, *, is_member: bool
-) -> Signatory | Refusal:
-    """Who signs when a principal signs through a network: ``home``, its home organisation, or why that may not be.
-
-    Anybody may register a network, name any organisation its home, and admit it in an umbrella of their own. So it
-    takes the word of somebody else: an operator confirmed the home. The network is a member of the umbrella besides.
-    """
-    person = represents(network, principal)
-    if person is None:
-        return _not_a_representative(network, principal)
-    if home is None:
-        return Refusal(
-            code="no-home-organisation",
-            sentence=f"{network.name} has no home organisation, so there is no organisation it could speak for.",
-            field="network",
-        )
-    if refusal := _home_unheard(network, home):
-        return refusal
-    if not is_member:
-        return Refusal(
-            code="not-a-member",
-            sentence=f"{network.name} cannot speak for its home organisation here: it is not a member network of "
-            f"{umbrella.name}. An operator can note what the organisation says in a letter.",
-            field="network",
-        )
-    return Signatory(organisation=home.id, network=network.id, person=person)
-
-
-def _home_unheard(network: Network, home: Organisation) -> Refusal | None:
-    """Refuses while a home cannot be spoken for by its network, as far as anybody knows."""
-    if home.closed_at is not None:
-        return Refusal(
-            code="organisation-closed",
-            sentence=f"{network.name} cannot speak for {home.name}, its home organisation, which is closed. An "
-            "operator confirms its home with confirm-network-home once it has another, or records the signature or the "
-            "answer of an organisation from its letter.",
-            field="network",
-            data={"successors": list(home.successors)},
-        )
-    if not network.home_confirmed:
-        return Refusal(
-            code="home-not-confirmed",
-            sentence=f"{network.name} cannot speak for {home.name}, its home organisation: nobody has confirmed that "
-            "it may. An operator confirms it with confirm-network-home, or records the signature or the answer of the "
-            "organisation from its letter.",
-            field="network",
-        )
-    return None
-
-
-def sign(statement: Statement, by: Signatory, at: datetime) -> list[Event] | Refusal:
-    """Signs for an organisation, or signs again after a withdrawal. A signature that stands is left as it is."""
-    if statement.state != "issued":
-        return Refusal(
-            code="not-issued",
-            sentence="The statement cannot be signed before it is issued: a signature is under a text that stays.",
-            data={"state": statement.state},
-        )
-    if _stands(statement, by):
-        return []
-    return [
-        StatementSigned(
-            statement=statement.id,
-            umbrella=statement.umbrella,
-            organisation=by.organisation,
-            network=by.network,
-            person=by.person,
-            signed_at=at,
-        )
-    ]
-
-
-def withdraw_signature(statement: Statement, by: Signatory, at: datetime) -> list[Event] | Refusal:
-    """Takes an organisation's signature back. That it was given, and until when it stood, stays on record."""
-    if not _stands(statement, by):
-        return Refusal(
-            code="not-signed",
-            sentence=f"The organisation {by.organisation} has no signature under this statement that it could take "
-            "back; list-signatures shows those there are.",
-            data={"organisation": by.organisation},
-        )
-    return [
-        SignatureWithdrawn(
-            statement=statement.id,
-            umbrella=statement.umbrella,
-            organisation=by.organisation,
-            network=by.network,
-            person=by.person,
-            withdrawn_at=at,
-        )
-    ]
-
-
-def _stands(statement: Statement, by: Signatory) -> bool:
-    signature = statement.signatures.get(by.organisation)
-    return signature is not None and signature.withdrawn_at is None
-
-
-def unknown_organisation(organisation: str) -> Refusal:
-    """No organisation has this id."""
-    return Refusal(
-        code="organisation-unknown",
-        sentence=f"No organisation has the id {organisation}; find its id with find-organisation.",
-        field="organisation",
-    )
-
-
-# What became of what it recommends -----------------------------------------------------------------------------------
-
-
-def answer(
-    statement: Statement,
-    command: AnswerRecommendation | RecordRecommendationAnswer,
-    by: Signatory | None,
-    at: datetime,
-) -> list[Event] | Refusal:
-    """Gives a recommendation another status. ``by`` speaks for an organisation, or whoever asks leads the statement.
-
-    Who recommends does not say what an organisation made of it, where that is registered and can speak for itself.
-    """
-    recommended = statement.recommendations.get(command.recommendation)
-    if statement.state != "issued" or recommended is None:
-        return Refusal(
-            code="no-such-recommendation",
-            sentence=f"The statement has issued no recommendation with the id {command.recommendation}; "
-            "show-statement lists those it makes, and they are answered once it is issued.",
-            field="recommendation",
-        )
-    if by is not None and by.organisation != recommended.organisation:
-        return Refusal(
-            code="not-addressed",
-            sentence=f"The recommendation is addressed to {recommended.addressee}, not to the home organisation of the "
-            "network that would answer.",
-            field="network",
-        )
-    if by is None and isinstance(command, AnswerRecommendation) and recommended.organisation is not None:
-        return Refusal(
-            code="addressee-answers",
-            sentence=f"The recommendation is addressed to {recommended.addressee}, which is registered and answers it "
-            "itself: a representative of a member network that an operator confirmed as its own does, or an operator "
-            "records what it says in a letter.",
-            field="network",
-        )
-    if (command.status, command.reason) == (recommended.status, recommended.reason):
-        return []
-    if command.reason is None and (command.status == "declined" or recommended.status in SETTLED):
-        return Refusal(
-            code="reason-missing",
-            sentence=f"The recommendation was to be {command.status} after {recommended.status}, without a reason; "
-            "to decline it, and to go back on what was done or declined, needs one.",
-            field="reason",
-        )
-    return [
-        RecommendationAnswered(
-            statement=statement.id,
-            umbrella=statement.umbrella,
-            recommendation=command.recommendation,
-            status=command.status,
-            reason=command.reason,
-            network=by.network if by else None,
-            answered_at=at,
-        )
-    ]
-
-
-def is_late(recommended: Recommended, at: datetime) -> bool:
-    """Whether it is due, and neither done nor declined."""
-    return recommended.due <= at and recommended.status not in SETTLED
-
-
-def fall_due(statement: Statement, recommendation: str, at: datetime) -> list[Event]:
-    """Says that a recommendation is due which nobody has answered; nothing of one that is answered or not due."""
-    recommended = statement.recommendations.get(recommendation)
-    if recommended is None or recommended.status != "open" or at < recommended.due:
-        return []
-    return [
-        RecommendationFellDue(
-            statement=statement.id, umbrella=statement.umbrella, recommendation=recommendation, due=recommended.due
-        )
-    ]
-
-
 # What they share, and what happened ----------------------------------------------------------------------------------
 
 
@@ -673,14 +469,6 @@ def _issued(statement: Statement, what: str) -> Refusal | None:
         sentence=f"The statement cannot be {what}: it was issued on {statement.issued_at:%d %B %Y} and stays as it is. "
         "Draft another one.",
         data={"issued_at": statement.issued_at.isoformat() if statement.issued_at else None},
-    )
-
-
-def _not_a_representative(network: Network, principal: str) -> Refusal:
-    return Refusal(
-        code="not-a-representative",
-        sentence=f"{principal} cannot speak for {network.name}: its representatives may.",
-        field="network",
     )
 
 

@@ -1,9 +1,10 @@
 """Statements: drafted, consulted on, issued, signed; and what became of what they recommend."""
 
 from services.membership import store
-from services.membership.domain import network, proposal, statement, steering_group
+from services.membership.domain import network, proposal, statement, statement_response, steering_group
 from services.membership.domain.network import Network
-from services.membership.domain.statement import Signatory, Statement
+from services.membership.domain.statement import Statement
+from services.membership.domain.statement_response import Signatory
 from services.membership.domain.steering_group import SteeringGroup
 from services.membership.handlers.surface import on
 from services.membership.store import NETWORKS, ORGANISATIONS, PAST, PROPOSALS, STATEMENTS
@@ -167,7 +168,7 @@ def _signatory(umbrella: Network, network_id: str, work: Work) -> Signatory | Re
     joined = store.membership_of(work, umbrella.id, speaker.id)
     is_member = joined is not None and joined.state == "admitted"
     home = work.load(ORGANISATIONS, speaker.organisation) if speaker.organisation else None
-    return statement.signatory(umbrella, speaker, home, work.principal, is_member=is_member)
+    return statement_response.signatory(umbrella, speaker, home, work.principal, is_member=is_member)
 
 
 @on.command(SignStatement, loads=_statement_and_network)
@@ -188,7 +189,7 @@ def _sign_or_withdraw(command: SignStatement | WithdrawSignature, work: Work) ->
     by = _signatory(umbrella, command.network, work)
     if isinstance(by, Refusal):
         return by
-    decide = statement.sign if isinstance(command, SignStatement) else statement.withdraw_signature
+    decide = statement_response.sign if isinstance(command, SignStatement) else statement_response.withdraw_signature
     return work.save(STATEMENTS, state.id, decide(state, by, work.now))
 
 
@@ -207,8 +208,8 @@ def _record(command: RecordSignature | RecordSignatureWithdrawal, work: Work) ->
     if state is None:
         return statement.unknown(command.statement)
     if work.load(ORGANISATIONS, command.organisation) is None:
-        return statement.unknown_organisation(command.organisation)
-    decide = statement.sign if isinstance(command, RecordSignature) else statement.withdraw_signature
+        return statement_response.unknown_organisation(command.organisation)
+    decide = statement_response.sign if isinstance(command, RecordSignature) else statement_response.withdraw_signature
     return work.save(STATEMENTS, state.id, decide(state, Signatory(organisation=command.organisation), work.now))
 
 
@@ -226,7 +227,7 @@ def answer_recommendation(command: AnswerRecommendation, work: Work) -> Done | R
         return by
     if by is None and (refusal := statement.not_leading(state, umbrella, group, work.principal)):
         return refusal
-    return work.save(STATEMENTS, state.id, statement.answer(state, command, by, work.now))
+    return work.save(STATEMENTS, state.id, statement_response.answer(state, command, by, work.now))
 
 
 @on.command(RecordRecommendationAnswer, loads=_statement)
@@ -234,14 +235,14 @@ def record_recommendation_answer(command: RecordRecommendationAnswer, work: Work
     state = work.load(STATEMENTS, command.statement)
     if state is None:
         return statement.unknown(command.statement)
-    return work.save(STATEMENTS, state.id, statement.answer(state, command, None, work.now))
+    return work.save(STATEMENTS, state.id, statement_response.answer(state, command, None, work.now))
 
 
 @on.timer(RECOMMENDATION_DUE, loads=lambda timer: [(STATEMENTS, timer.data["statement"])])
 def recommendation_due(timer: Timer, work: Work) -> None:
     state = work.load(STATEMENTS, timer.data["statement"])
     if state:
-        work.save(STATEMENTS, state.id, statement.fall_due(state, timer.key, work.now))
+        work.save(STATEMENTS, state.id, statement_response.fall_due(state, timer.key, work.now))
 
 
 # ---- questions -----------------------------------------------------------------------------------------------------
@@ -258,7 +259,7 @@ def show_statement(query: ShowStatement, reader: Reader) -> StatementView | Refu
     if state is None:
         return statement.unknown(query.statement)
     recommendations = tuple(
-        RecommendationView(id=id_, **each.model_dump(), late=statement.is_late(each, reader.now))
+        RecommendationView(id=id_, **each.model_dump(), late=statement_response.is_late(each, reader.now))
         for id_, each in state.recommendations.items()
     )
     shown = set(StatementView.model_fields) - {"recommendations"}

@@ -3,7 +3,7 @@
 from sqlalchemy import and_, func, select
 
 from services.membership import tables
-from services.membership.domain.statement import SETTLED
+from services.membership.domain.statement_response import SETTLED
 from services.membership.store.aggregates import ORGANISATIONS
 from services.membership.store.organisations import _steps
 from services.membership.store.pages import page
