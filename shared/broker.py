@@ -5,9 +5,6 @@ the same ``Connection``.
 """
 
 import asyncio
-import base64
-import binascii
-import json
 import re
 import sysconfig
 from collections import defaultdict
@@ -22,7 +19,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
-from shared.identity import inbox_prefix
+from shared.identity import claims_of, inbox_prefix
 from shared.incoming import Incoming
 
 SERVER_BINARY = Path(sysconfig.get_path("scripts")) / "nats-server"
@@ -347,18 +344,12 @@ async def connect(urls: Sequence[str], creds: Path, *, patience: float | None = 
 def principal_of(creds: Path) -> str:
     """The principal whose credentials a file holds."""
     try:
-        claims = _JWT.search(creds.read_text())
-        if claims is None:
-            raise BadCredentials(f"{creds} is not a credentials file: it holds no NATS user JWT.")
-        padded = claims[1] + "=" * (-len(claims[1]) % 4)
-        return str(json.loads(base64.urlsafe_b64decode(padded))["name"])
+        name = claims_of(creds.read_text(errors="replace")).get("name")
     except OSError as error:
         raise BadCredentials(f"The credentials {creds} cannot be read: {error.strerror}.") from None
-    except (binascii.Error, ValueError, KeyError) as error:
-        raise BadCredentials(f"The credentials {creds} are damaged: {error}.") from None
-
-
-_JWT = re.compile(r"BEGIN NATS USER JWT-+\s+[^.\s]+\.([^.\s]+)\.")
+    if not isinstance(name, str):
+        raise BadCredentials(f"{creds} is not a credentials file: it holds no NATS user JWT that names a principal.")
+    return name
 
 
 async def request(

@@ -292,7 +292,7 @@ class Keys:
 
     def is_void(self, creds: str) -> bool:
         """Whether credentials (the text of a ``.creds`` file) were taken back."""
-        claims = _claims(creds)
+        claims = claims_of(creds)
         return any(each.key == claims.get("sub") and each.revoked_at for each in self.issued())
 
     def take_in(self, creds: str) -> None:
@@ -300,7 +300,7 @@ class Keys:
 
         Nothing happens with any others.
         """
-        claims, held = _claims(creds), self.holder(creds)
+        claims, held = claims_of(creds), self.holder(creds)
         if held is not None and all(each.key != claims["sub"] for each in self.issued()):
             with self.locked(), self._registering():
                 self._register.issue(*held, claims["sub"], claims["iat"])
@@ -352,7 +352,7 @@ class Keys:
 
     def holder(self, creds: str) -> tuple[str, str] | None:
         """The principal and the role that these keys issued credentials (the text of a ``.creds`` file) to, if any."""
-        claims = _claims(creds)
+        claims = claims_of(creds)
         role = next((role for role in ROLES if self._public(f"role-{role}") == claims.get("iss")), None)
         if role is None or (parts := _JWT.search(creds)) is None:
             return None
@@ -391,8 +391,8 @@ def check_principal(role: str, name: str) -> None:
         )
 
 
-def _claims(creds: str) -> dict[str, Any]:
-    """What the JWT of credentials says; nothing if there is none."""
+def claims_of(creds: str) -> dict[str, Any]:
+    """What the JWT of credentials (the text of a ``.creds`` file) says of itself; nothing if there is none."""
     try:
         claims = json.loads(base64.urlsafe_b64decode(_JWT.search(creds)[2] + "=="))  # type: ignore[index]
     except (ValueError, TypeError):

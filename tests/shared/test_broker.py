@@ -228,8 +228,8 @@ def test_credentials_say_whose_they_are(tmp_path: Path) -> None:
     [
         (None, "cannot be read: No such file or directory"),
         ("hello", "is not a credentials file"),
-        ("-----BEGIN NATS USER JWT-----\na.b.c\n", "are damaged"),
-        ("-----BEGIN NATS USER JWT-----\na.e30.c\n", "are damaged"),
+        ("-----BEGIN NATS USER JWT-----\na.b.c\n", "is not a credentials file"),
+        ("-----BEGIN NATS USER JWT-----\na.e30.c\n", "is not a credentials file"),
     ],
 )
 def test_a_file_that_holds_no_credentials_is_named(tmp_path: Path, text: str | None, sentence: str) -> None:
