@@ -63,6 +63,14 @@ class RegisterUnusable(IdentityError):
     """The register of who was given access cannot be read or written."""
 
 
+class AnotherRole(IdentityError):
+    """A principal has one role, and ``valid`` are credentials of it in another."""
+
+    def __init__(self, valid: Credentials) -> None:
+        super().__init__(f"{valid.principal} has valid credentials as {valid.role}.")
+        self.valid = valid
+
+
 @dataclass(frozen=True)
 class Permissions:
     """Subjects a role may publish to and subscribe to; ``denied`` is taken away from what it may publish to."""
@@ -317,7 +325,8 @@ class Keys:
     def issue(self, role: str, name: str) -> str:
         """Credentials (the text of a ``.creds`` file) for a principal in a role; a new key each time.
 
-        ``IdentityError`` if there can be none, ``RegisterUnusable`` if nobody could take them back.
+        ``IdentityError`` if there can be none, ``AnotherRole`` if the principal has one, ``RegisterUnusable`` if nobody
+        could take them back.
         """
         check_principal(role, name)
         user = nkeys.from_seed(nkeys.encode_seed(os.urandom(32), nkeys.PREFIX_BYTE_USER))
@@ -327,8 +336,12 @@ class Keys:
             nats={"type": "user", "issuer_account": self._public("account")},
             signer=self._pairs[f"role-{role}"],
         )
-        with self.locked(), self._registering():
-            self._register.issue(name, role, _public(user), issued_at)
+        with self.locked():
+            for each in self.issued():
+                if each.principal == name and each.role != role and each.revoked_at is None:
+                    raise AnotherRole(each)
+            with self._registering():
+                self._register.issue(name, role, _public(user), issued_at)
         return _creds(jwt, user)
 
     @property

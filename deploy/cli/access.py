@@ -16,7 +16,7 @@ from deploy.cli.output import Complaint, complaining, finish, log_from, say
 from deploy.cli.stack import holder, not_reached, stack_in
 from shared.access_register import Credentials
 from shared.contracts.platform import Reply
-from shared.identity import OPERATOR, IdentityError, Keys, RegisterUnusable, check_principal, write_creds
+from shared.identity import OPERATOR, AnotherRole, IdentityError, Keys, RegisterUnusable, check_principal, write_creds
 from shared.refusal import Refusal
 
 group = typer.Typer(help="Give people and programs access, and take it back.", no_args_is_help=True)
@@ -51,13 +51,12 @@ def issue(
                 raise finish(Reply(outcome="refused", refusal=_kept(kept, held, name, role)), as_json=as_json)
         if own.exists():
             keys.take_in(_text(own))  # it may be from before the register, and is replaced
-        for each in keys.issued():
-            if each.principal == name and each.role != role and each.revoked_at is None:
-                raise finish(Reply(outcome="refused", refusal=_has_a_role(each, role)), as_json=as_json)
         file.parent.mkdir(parents=True, exist_ok=True)
         if not os.access(file.parent, os.W_OK):  # what could not be handed out would stand in the register
             raise Complaint(f"{file} cannot be written: {file.parent} is not writable.")
         write_creds(file, keys.issue(role, name))
+    except AnotherRole as error:
+        raise finish(Reply(outcome="refused", refusal=_has_a_role(error.valid, role)), as_json=as_json) from None
     except RegisterUnusable as error:
         raise Complaint(str(error)) from None
     except IdentityError as error:

@@ -20,7 +20,7 @@ from deploy.local_stack import LocalStack
 from shared import access_register
 from shared.access_register import AccessRegister
 from shared.broker import BrokerError, Connection, NotAdmitted, connect
-from shared.identity import IdentityError, Keys
+from shared.identity import AnotherRole, IdentityError, Keys
 from shared.testing.nats import NatsServer
 from shared.testing.nats_cluster import NatsCluster
 
@@ -336,6 +336,23 @@ def test_a_second_role_is_refused_wherever_the_credentials_lie_and_is_not_entere
     assert [row["role"] for row in answered("list", data=tmp_path)] == ["member"]
     answered("revoke", "alice", data=tmp_path)
     answered("issue", "--role", "operator", "alice", data=tmp_path)
+
+
+def test_of_two_roles_issued_at_once_a_principal_gets_one(tmp_path: Path) -> None:
+    keys = Keys.create(tmp_path)
+
+    def issue(number: int) -> str | None:
+        role, name = ("member", "operator")[number % 2], f"person-{number // 8}"
+        try:
+            keys.issue(role, name)
+        except AnotherRole:
+            return None
+        return f"{name} {role}"
+
+    with ThreadPoolExecutor(8) as pool:
+        issued = {given for given in pool.map(issue, range(400)) if given}
+    assert len(issued) == 50
+    assert {f"{each.principal} {each.role}" for each in keys.issued()} == issued
 
 
 def test_nobody_is_called_as_those_who_make_backups(tmp_path: Path) -> None:
