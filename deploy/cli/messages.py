@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from rich.markup import escape
 
 from deploy import schemas
-from deploy.cli import options
+from deploy.cli import fields, options
 from deploy.cli.options import AsJson, Data
 from deploy.cli.output import complaining, finish, say
 from shared.contracts import cloudevent
@@ -27,7 +27,6 @@ from shared.identity import SERVICES
 M = TypeVar("M", bound=Message)
 
 RESERVED = {"body", "id", "json", "data", "as", "timeout", "wait", "help"}
-SHORTEST_LIST = 60  # characters of choices that still fit beside an option; longer ones go into its help
 
 Body = Annotated[
     str | None,
@@ -91,7 +90,11 @@ def _group(help: str) -> typer.Typer:
 def _add(group: typer.Typer, contract: type[Message], run: Callable[..., None]) -> None:
     text = escape(_prose(inspect.getdoc(contract) or ""))
     group.command(
-        contract.wire.name, help=text, short_help=escape(_prose(schemas.summary(contract))), no_args_is_help=False
+        contract.wire.name,
+        help=text,
+        short_help=escape(_prose(schemas.summary(contract))),
+        epilog=_what_is_nested(contract) or None,
+        no_args_is_help=False,
     )(run)
 
 
@@ -189,22 +192,15 @@ def _parameter(field: str) -> str:
 
 
 def _option(contract: type[Message], name: str, schema: dict[str, Any]) -> Any:
-    field = contract.model_fields[name]
-    kinds = _kinds(schema["properties"][name], schema)
-    flag = name.replace("_", "-")
-    flag = f"--field-{flag}" if name in RESERVED else f"--{flag}"
-    metavar, choices = _metavar(kinds)
-    words = [
-        field.description or "",
-        "[required]" if field.is_required() else _default(field.get_default(call_default_factory=True)),
-        f"One of {choices}." if choices else "",
-    ]
-    text = escape(" ".join(word for word in words if word))
+    field = schema["properties"][name]
+    kinds, flag = fields.kinds(field, schema), _flag(name)
+    metavar, choices = fields.takes(kinds, schema)
+    text = escape(fields.means(field, required=contract.model_fields[name].is_required(), choices=choices))
     if kinds and all(kind.get("type") == "boolean" for kind in kinds):
         return Annotated[
             bool | None, typer.Option(f"{flag}/--no-{flag.removeprefix('--')}", help=text, show_default=False)
         ]
-    if _is_list(kinds):
+    if fields.is_list(kinds):
         text = escape("Once for each, or all as a JSON list. ") + text
         return Annotated[
             list[str] | None,
@@ -213,54 +209,16 @@ def _option(contract: type[Message], name: str, schema: dict[str, Any]) -> Any:
     return Annotated[str | None, typer.Option(flag, help=text, metavar=metavar, show_default=False)]
 
 
-def _default(value: Any) -> str:
-    if value in (None, "", (), [], {}):
-        return ""
-    return f"[default: {value}]"
+def _flag(field: str) -> str:
+    name = field.replace("_", "-")
+    return f"--field-{name}" if field in RESERVED else f"--{name}"
 
 
-def _kinds(schema: dict[str, Any], root: dict[str, Any]) -> list[dict[str, Any]]:
-    """The plain schemas a field chooses from, null left out."""
-    if "$ref" in schema:
-        return _kinds(root["$defs"][schema["$ref"].removeprefix("#/$defs/")], root)
-    if parts := schema.get("anyOf") or schema.get("oneOf"):
-        return [kind for part in parts for kind in _kinds(part, root)]
-    return [] if schema.get("type") == "null" else [schema]
-
-
-def _is_list(kinds: list[dict[str, Any]]) -> bool:
-    return bool(kinds) and all(kind.get("type") == "array" and "prefixItems" not in kind for kind in kinds)
-
-
-def _is_nested(kinds: list[dict[str, Any]]) -> bool:
-    return all(kind.get("type") in ("object", "array") for kind in kinds)
-
-
-def _metavar(kinds: list[dict[str, Any]]) -> tuple[str, str]:
-    """What an option is shown to take, and its choices where they are too many to stand there."""
-    if _is_list(kinds):
-        items = kinds[0].get("items", {})
-        return _metavar([items] if "$ref" not in items else [{"type": "object"}])
-    shown, choices = [], ""
-    for kind in kinds:
-        if "enum" in kind or "const" in kind:
-            listed = [str(choice) for choice in kind.get("enum", [kind.get("const")])]
-            shown.append("|".join(listed) if len("|".join(listed)) <= SHORTEST_LIST else "CHOICE")
-            choices = ", ".join(listed) if shown[-1] == "CHOICE" else choices
-        else:
-            shown.append(_word(kind))
-    return "|".join(dict.fromkeys(shown)) or "JSON", choices
-
-
-def _word(kind: dict[str, Any]) -> str:
-    if kind.get("format") == "date-time":
-        return "MOMENT"
-    if kind.get("format") == "date":
-        return "DATE"
-    if str(kind.get("pattern", "")).startswith("^[0-9a-f]{8}-"):
-        return "UUID"
-    words = {"string": "TEXT", "integer": "INTEGER", "number": "NUMBER", "boolean": "true|false"}
-    return words.get(str(kind.get("type")), "JSON")
+def _what_is_nested(contract: type[Message]) -> str:
+    """For the end of the help: what stands in the fields that are written as JSON."""
+    schema = contract.model_json_schema()
+    told = [fields.nested(_flag(name), schema["properties"][name], schema) for name in contract.model_fields]
+    return escape("\n\n".join(text for text in told if text))
 
 
 # ---- from what was given to a message ------------------------------------------------------------------------------
@@ -273,7 +231,7 @@ def _message(contract: type[M], body: str | None, given: dict[str, Any], *, as_j
     for name in contract.model_fields:
         value = given.get(_parameter(name))
         if value is not None:
-            payload[name] = _value(name, value, _kinds(schema["properties"][name], schema))
+            payload[name] = _value(name, value, fields.kinds(schema["properties"][name], schema))
     return validated(contract, payload, as_json=as_json)
 
 
@@ -307,7 +265,7 @@ def _value(name: str, value: Any, kinds: list[dict[str, Any]]) -> Any:
         if len(value) == 1 and value[0].lstrip().startswith("["):
             return _json(value[0], name)
         return [_json(part, name) if part.lstrip().startswith("{") else part for part in value]
-    if isinstance(value, str) and _is_nested(kinds):
+    if isinstance(value, str) and fields.is_nested(kinds):
         return _json(value, name)
     return value
 

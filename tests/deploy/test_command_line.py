@@ -88,6 +88,23 @@ def test_the_help_of_a_field_says_its_type_and_meaning() -> None:
         assert re.search(rf"{option} +{re.escape(type_)} +{meaning}", said), option
 
 
+def test_the_help_says_what_stands_in_a_field_that_is_written_as_json() -> None:
+    said = help_of("send", "membership", "register-network")
+    office, _, umbrella = said.partition("--office takes JSON with")[2].partition("--umbrella takes JSON with")
+    assert '- "place": TEXT town or city [required]' in office
+    assert '- "region": CHOICE one of East Midlands, East of England,' in office
+    assert '- "eligible": [CHOICE, …] types of home organisation' in umbrella
+    assert "[default: 1/2]" in umbrella
+    said = help_of("send", "benchmark", "submit-scores")
+    assert re.search(r'--scores takes JSON, for each key \(.*B01.*\) an object with - "value": NUMBER', said)
+    said = help_of("send", "membership", "split-organisation")
+    assert "--networks takes JSON, for each key (UUID) a UUID" in said
+
+
+def help_of(*command: str) -> str:
+    return " ".join(concord(*command, "--help").stdout.split())
+
+
 def test_an_unknown_command_or_field_is_a_wrong_use_and_gets_a_suggestion() -> None:
     for arguments, suggestion in (
         (("sned",), "Did you mean 'send'?"),
@@ -314,7 +331,8 @@ def test_keys_and_credentials_that_are_damaged_are_named_when_the_stack_starts(t
     write_creds(tmp_path / "creds" / "operator.creds", "not those")
     said = sent("up", data=tmp_path)
     assert (said.exit_code, said.stdout) == (1, "")
-    assert said.stderr == f"{tmp_path}/creds/operator.creds is not a credentials file: it holds no NATS user JWT.\n"
+    file = tmp_path / "creds" / "operator.creds"
+    assert said.stderr == f"{file} is not a credentials file: it holds no NATS user JWT that names a principal.\n"
     strange = Keys.create(tmp_path / "of others").issue("operator", "operator")
     write_creds(tmp_path / "creds" / "operator.creds", strange)
     assert "does not accept the credentials of operator" in sent("up", data=tmp_path).stderr

@@ -41,7 +41,9 @@ class RegisterNetwork(Command):
     office: GivenOffice | None = Field(
         default=None, description="where its people set out from; left out, the place of its home organisation"
     )
-    umbrella: GivenUmbrellaRules | None = None
+    umbrella: GivenUmbrellaRules | None = Field(
+        default=None, description="makes it an umbrella, whose members are networks; {} takes the rules as they come"
+    )
     forming: bool = Field(
         default=False,
         description="it is only coming about: it gets a starter path, and an experienced peer is looked for, who hears "
