@@ -8,7 +8,7 @@ import asyncio
 import re
 import sysconfig
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count, repeat
 from pathlib import Path
@@ -209,7 +209,12 @@ class Connection(Client):
         if self._flush_queue is not None and self._flush_queue.empty():
             await self._flush_pending()
 
-    async def ask_server(self, messages: Sequence[Outgoing], timeout: float) -> list[Msg]:  # noqa: ASYNC109
+    async def ask_server(
+        self,
+        messages: Sequence[Outgoing],
+        timeout: float,  # noqa: ASYNC109
+        on_its_way: Callable[[], Awaitable[None]] | None = None,
+    ) -> list[Msg]:
         """Sends requests to the server itself, all at once; its answers, in the order of the requests.
 
         An answer is lost with the connection, so it is not waited for any longer: that, as when it takes too long,
@@ -225,6 +230,8 @@ class Connection(Client):
             async with asyncio.timeout(timeout) as deadline:
                 self._waiting_for_server.add(deadline)
                 await self.publish_all(messages, replies)
+                if on_its_way:
+                    await on_its_way()
                 await asked.all_answered.wait()
         except TimeoutError:
             raise errors.TimeoutError from None

@@ -15,7 +15,7 @@ from nats.aio.subscription import Subscription
 
 from shared.broker import Connection
 from shared.streams import RETRY_PAUSE
-from shared.testing.fault_points import fault_point
+from shared.testing.fault_points import fault_point, fault_point_once_sent
 
 MOST_ASKED = 1000
 """Messages that are asked for at most; when half of them have come, we ask for as many again."""
@@ -176,7 +176,7 @@ async def acknowledge(nc: Connection, replies: list[str]) -> None:
     """Tells the server that these messages are handled and durable."""
     fault_point("before-ack")
     await nc.publish_all((reply, {}, b"+ACK") for reply in replies)
-    fault_point("after-ack")
+    await fault_point_once_sent("after-ack", nc.flush)
 
 
 def place_of(message: Msg) -> str:

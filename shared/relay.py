@@ -29,7 +29,7 @@ from shared.database import LOOP, Key, Moment, has_left, own_name, reading, trou
 from shared.loop import SILENT_AFTER, Loop
 from shared.outbox import Unsent
 from shared.settings import Settings
-from shared.testing.fault_points import fault_point
+from shared.testing.fault_points import fault_point, fault_point_once_sent
 
 BATCH_SIZE = 500
 """Messages of one atomic batch; the server takes at most 1000."""
@@ -339,23 +339,26 @@ class Relay:
             for number, row in enumerate(batch[:-1], start=1)
         ]
         for start in range(0, len(parts), PARTS_AT_ONCE):
-            fault_point("before-batch-part")
+            await fault_point_once_sent("before-batch-part", self._nc.flush)
             await self._nc.publish_all(parts[start : start + PARTS_AT_ONCE])
-            fault_point("after-batch-part")
-        fault_point("before-batch-commit")
+            await fault_point_once_sent("after-batch-part", self._nc.flush)
+        await fault_point_once_sent("before-batch-commit", self._nc.flush)
         last = {"Nats-Batch-Id": batch_id, "Nats-Batch-Sequence": str(len(batch)), "Nats-Batch-Commit": "1"}
-        await self._confirmed(stream, [(batch[-1], last)])
-        fault_point("after-batch-commit")
+        await self._confirmed(stream, [(batch[-1], last)], "after-batch-commit")
 
-    async def _confirmed(self, stream: str, rows: Sequence[tuple[Unsent, dict[str, str]]]) -> None:
-        fault_point("before-puback")
+    async def _confirmed(self, stream: str, rows: Sequence[tuple[Unsent, dict[str, str]]], *points: str) -> None:
+        """Publishes and waits for the answers; ``points`` are fault points to be met in between."""
         self._asked_at = time.monotonic()
         # The stream's name turns a message that strayed into the wrong one into an error. Of a batch it is enough for
         # the last message to say it: a part that strayed is missing in the batch.
         expected = {"Nats-Expected-Stream": stream}
-        answers = await self._nc.ask_server(
-            [(row.subject, _headers(row, expected | headers), row.payload) for row, headers in rows], TIMEOUT
-        )
+
+        async def on_its_way() -> None:
+            for point in (*points, "before-puback"):
+                await fault_point_once_sent(point, self._nc.flush)
+
+        asked = [(row.subject, _headers(row, expected | headers), row.payload) for row, headers in rows]
+        answers = await self._nc.ask_server(asked, TIMEOUT, on_its_way)
         fault_point("after-puback")
         for (row, _), answer in zip(rows, answers, strict=True):
             if error := json.loads(answer.data).get("error"):

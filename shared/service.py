@@ -50,7 +50,7 @@ from shared.streams import reconcile as reconcile_streams
 from shared.surface import SEALED, Arrival, Received, Surface
 from shared.tasks import Runner
 from shared.telemetry import configure_logging, opaque
-from shared.testing.fault_points import fault_point
+from shared.testing.fault_points import fault_point, fault_point_once_sent
 from shared.transaction import trace_of, without_values
 from shared.unit_of_work import new_id
 
@@ -429,7 +429,7 @@ class Process:
         if replies:
             fault_point("before-reply")
             await self._nc.publish_all((subject, {}, payload) for subject, payload in replies)
-            fault_point("after-reply")
+            await fault_point_once_sent("after-reply", self._nc.flush)
         if acks:
             await acknowledge(self._nc, acks)
 

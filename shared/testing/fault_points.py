@@ -6,6 +6,7 @@ costs one comparison.
 
 import os
 import signal
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 POINTS: Final = (
@@ -37,6 +38,13 @@ def _armed() -> tuple[str, int] | None:
 
 _fault = _armed()
 _passed = 0
+
+
+async def fault_point_once_sent(name: str, flush: Callable[[], Awaitable[None]]) -> None:
+    """The same, with everything sent so far at the server: a client keeps it until its event loop has had a turn."""
+    if _fault is not None and _fault[0] == name:
+        await flush()
+        fault_point(name)
 
 
 def fault_point(name: str) -> None:

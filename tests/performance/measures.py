@@ -368,7 +368,7 @@ async def drain(directory: Path, backend: Backend, count: int) -> Figures:
     """A service starts with ``count`` unsent rows: messages a second by the clock of the server."""
     async with Stage(directory, backend) as stage:
         engine = open_store(stage.store("membership"))
-        _fill(engine, count)
+        fill_outbox(engine, count)
         engine.dispose()
         stage.start_service("membership", "tests.performance.pipeline.run", "membership", CONCORD_LOG_LEVEL="info")
         stage.until_ready("membership")
@@ -376,7 +376,7 @@ async def drain(directory: Path, backend: Backend, count: int) -> Figures:
         return _pace(await stage.stream(EVENTS), count)
 
 
-def _fill(engine: Engine, count: int) -> None:
+def fill_outbox(engine: Engine, count: int) -> None:
     """An outbox as a service leaves it that could not reach its stream: payloads as large as those sent raw."""
     LOOP.create_all(engine)
     source, sequences, now = accounts(seed=3), dict[str, int](), clock.now()
