@@ -57,8 +57,9 @@ format: install ## put the code into its standard form
 	$(BIN)/ruff check --fix $(CODE)
 	$(BIN)/ruff format $(CODE)
 
-contracts: install ## write docs/contracts anew from shared/contracts, and the diagrams of the documentation
+contracts: install ## write docs/contracts anew from shared/contracts, if they only add; and the diagrams of the documentation
 	@$(BIN)/concord contracts write
+	@$(BIN)/concord contracts release
 	@$(BIN)/python -m deploy.diagrams
 
 lock: install ## write requirements.lock anew from pyproject.toml

@@ -84,6 +84,11 @@ def release(file: Path = RELEASED) -> None:
     file.write_text(json.dumps(snapshot(), indent=1, ensure_ascii=False, sort_keys=True) + "\n", encoding="utf-8")
 
 
+def unguarded(old: Snapshot, new: Snapshot) -> list[str]:
+    """What ``old`` does not say as it is now: until it does, nobody would notice that it is taken away again."""
+    return sorted(name for name, entry in new.items() if json.loads(json.dumps(entry)) != old.get(name))
+
+
 def breaks(old: Snapshot, new: Snapshot) -> list[str]:
     """What in ``new`` breaks those who rely on ``old``, a sentence each; empty where everything was only added to."""
     found = []

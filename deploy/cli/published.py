@@ -1,6 +1,7 @@
 """``concord contracts``: the messages of the platform, their schemas, and whether a change may be released."""
 
 import difflib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -81,18 +82,25 @@ def write(to: Directory = schemas.DIRECTORY, as_json: AsJson = False) -> None:
 @complaining
 def check(as_json: AsJson = False) -> None:
     """Say whether the published schemas are up to date, and whether they only add to the last release."""
-    old = schemas.stale()
-    named = ", ".join(old[:3]) + (" …" if len(old) > 3 else "")
-    stale = [f"{len(old)} published files are stale ({named}): run `make contracts`."] if old else []
+    stale = schemas.stale()
+    problems = [f"{len(stale)} published files are stale ({_few(stale)}): run `make contracts`."] if stale else []
     if compatibility.RELEASED.exists():
-        problems = [*stale, *compatibility.breaks(compatibility.released(), compatibility.snapshot())]
+        then, now = compatibility.released(), compatibility.snapshot()
+        if broken := compatibility.breaks(then, now):
+            problems += broken
+        elif unguarded := compatibility.unguarded(then, now):
+            problems.append(f"{len(unguarded)} contracts ({_few(unguarded)}) are to be released: run `make contracts`.")
     else:
-        problems = [*stale, f"{compatibility.RELEASED} is missing: `concord contracts release` writes it."]
+        problems.append(f"{compatibility.RELEASED} is missing: `concord contracts release` writes it.")
     if as_json:
         show_json(Reply(outcome="answered", answer={"problems": problems}).model_dump(mode="json"))
     else:
         say("\n".join(problems) or "The published contracts are up to date, and only add to the last release.")
     raise typer.Exit(FAILED if problems else DONE)
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (" …" if len(names) > 3 else "")
 
 
 @group.command()

@@ -272,6 +272,18 @@ def test_the_contracts_only_add_to_themselves(tmp_path: Path) -> None:
     assert compatibility.breaks(compatibility.released(tmp_path / "v1.json"), compatibility.snapshot()) == []
 
 
+def test_a_message_or_a_field_that_is_not_in_the_baseline_is_found(tmp_path: Path) -> None:
+    compatibility.release(tmp_path / "v1.json")
+    then, now = compatibility.released(tmp_path / "v1.json"), compatibility.snapshot()
+    assert compatibility.unguarded(then, now) == []
+    name = "concord.membership.raise-concern.v1"
+    before = copy.deepcopy(then)
+    del before[name]["read"]["properties"]["suggestion"]
+    assert compatibility.unguarded(before, now) == [name]
+    del before[name]
+    assert compatibility.unguarded(before, now) == [name]
+
+
 def test_a_reply_without_its_refusal_would_be_found() -> None:
     old = compatibility.snapshot()
     new = copy.deepcopy(old)
