@@ -139,7 +139,8 @@ class LocalStack:
         self._first_port = first_port
         self._stop_within = stop_within
         if programs is None:
-            programs = {name: (sys.executable, "-m", f"services.{name}.main") for name in SERVICES}
+            # -P: no file that lies where the stack is started, such as a token.py, is taken for a module.
+            programs = {name: (sys.executable, "-P", "-m", f"services.{name}.main") for name in SERVICES}
         self._commands = programs
         self.programs: dict[str, Program] = {}
         self.url = ""

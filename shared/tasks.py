@@ -313,7 +313,8 @@ async def run_in_process(run: str, args: Mapping[str, Any]) -> Any:
 def _start(run: str) -> "subprocess.Popen[bytes]":
     # Not the event loop's own: cancelled while the child starts, that one waits for ever or loses the child.
     # Imported, not run as a module: what the function imports may import this one again, and its table is made once.
-    command = (sys.executable, "-c", "from shared.tasks import main; main()", run, str(os.getpid()))
+    # -P: no file that lies where the service was started is taken for a module.
+    command = (sys.executable, "-P", "-c", "from shared.tasks import main; main()", run, str(os.getpid()))
     pipe = subprocess.PIPE
     return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe)  # noqa: S603 - our own program
 

@@ -167,8 +167,9 @@ def test_a_comparison_with_nothing_tells_no_median() -> None:
 
 @pytest.mark.parametrize("score", [1e300, -1e300])
 def test_a_score_beyond_all_measure_is_refused_since_it_would_stop_the_release_of_the_whole_round(score: float) -> None:
-    unbounded = RATE.model_copy(update={"lowest": None})
-    assert [problem.code for problem in score_problems([unbounded], {"rate": score})] == ["score-out-of-range"]
+    for ends in ({"lowest": None}, {"lowest": -1e300, "highest": 1e300}):
+        measure = RATE.model_copy(update=ends)
+        assert [problem.code for problem in score_problems([measure], {"rate": score})] == ["score-out-of-range"]
 
 
 def test_the_largest_score_there_may_be_is_released() -> None:

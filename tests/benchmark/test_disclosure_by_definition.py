@@ -2,7 +2,9 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
+from fractions import Fraction
 from itertools import combinations
+from math import ceil
 from random import Random
 from time import process_time
 from typing import get_args
@@ -11,7 +13,7 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from services.benchmark.domain import disclosure
-from services.benchmark.domain.disclosure import Earlier, Place, Release
+from services.benchmark.domain.disclosure import Earlier, Figure, Place, Release
 from shared.contracts.benchmark import Measure
 from shared.contracts.membership import OrganisationType, Region
 
@@ -44,7 +46,9 @@ def unions(together: Iterable[Pairs]) -> Iterator[Pairs]:
             yield frozenset().union(*some)
 
 
-def may_join(key: tuple[str, str | None], group: Pairs, here: Groups, earlier: Sequence[Groups]) -> str | None:
+def may_join(
+    key: tuple[str, str | None], group: Pairs, here: Groups, earlier: Sequence[Groups], made: Mapping[str, Figure]
+) -> str | None:
     if len(group) < 5:
         return "fewer-than-five-organisations"
     shown = [*earlier, here]
@@ -56,13 +60,73 @@ def may_join(key: tuple[str, str | None], group: Pairs, here: Groups, earlier: S
         differ_by_few(other, union) for release in shown for other in release.values() for union in unions(with_it)
     ):
         return "gives-back-a-withheld-group"
+    if key[0] != "all" and ("all", None) in here:
+        others = [figure_of(made, other) for other in here if other[0] == key[0]]
+        if any(tells_a_side(figure_of(made, ("all", None)), others, len(group), half) for half in (HALF, Fraction())):
+            return "gives-back-a-withheld-group"
     return None
+
+
+def figure_of(made: Mapping[str, Figure], key: tuple[str, str | None]) -> Figure:
+    return made[f"stress/{key[0]}/{key[1] or ''}"]
+
+
+HALF = Fraction(1, 2000)
+"""What a figure may be off by, as it is rounded; nothing for whoever knows that scores are as coarse as that."""
+EDGE = Fraction(1, 10**6)
+"""Less than any two scores or figures differ by, so that it stands for just below and just above."""
+
+
+def told(figure: Figure, half: Fraction) -> list[tuple[int, Fraction, Fraction]]:
+    """(rank, no lower than, no higher than) for the organisations in the middle, as the median tells of them."""
+    size, middle = figure.organisations or 0, Fraction(str(figure.median))
+    low, high = middle - half, middle + half
+    if size % 2:
+        return [(size // 2 + 1, low, high)]
+    return [(size // 2, max(Fraction(0), 2 * low - 100), high), (size // 2 + 1, low, min(Fraction(100), 2 * high))]
+
+
+def tells_a_side(whole: Figure, others: Sequence[Figure], size: int, half: Fraction) -> bool:
+    """Whether a median of so many could, whatever it is, leave nearly everybody of a group on one side of a score."""
+    groups = [(figure.organisations or 0, told(figure, half)) for figure in others]
+    everybody, facts = whole.organisations or 0, told(whole, half)
+    rest = everybody - size - sum(of for of, _ in groups)
+    edges = {edge for _, low, high in [*facts, *(fact for _, of in groups for fact in of)] for edge in (low, high)}
+    for where in {edge + by for edge in edges for by in (-EDGE, EDGE)}:
+        if not 0 <= where < 100:
+            continue
+        for below in (True, False):
+
+            def surely(of: int, facts: list[tuple[int, Fraction, Fraction]], here: bool, at: Fraction) -> int:
+                if here:
+                    return max((rank for rank, _, high in facts if high <= at), default=0)
+                return max((of - rank + 1 for rank, low, _ in facts if low > at), default=0)
+
+            here = surely(everybody, facts, below, where)
+            at_most = [of - surely(of, facts, not below, where) for of, facts in groups]
+            for there in (size // 2 + 1, ceil(size / 2)):  # so many of those that join lie on the other side
+                most = [*at_most, size - there]
+                if here - sum(most) > rest:
+                    continue  # it cannot be so
+                sizes = [*(of for of, _ in groups), size]
+                left = [here - sum(most) + mine - rest for mine in most]
+                if nearly_all(here - sum(most), rest) or any(map(nearly_all, left, sizes)):
+                    return True
+                break
+    return False
+
+
+def nearly_all(count: int, size: int) -> bool:
+    return count >= max(1, size - 1) if size else False
 
 
 BY = ("all", "type", "region")
 
 
-def by_definition(values: Values, places: Places, earlier: Sequence[Earlier]) -> dict[str, str | None]:
+def by_definition(
+    values: Values, places: Places, earlier: Sequence[Earlier], made: Mapping[str, Figure]
+) -> dict[str, str | None]:
+    """What is withheld and why. Of ``made`` only those figures are looked at that were shown by then."""
     before = []
     for one in earlier:
         half = Decimal("0.0005")
@@ -76,7 +140,7 @@ def by_definition(values: Values, places: Places, earlier: Sequence[Earlier]) ->
     decided = {}
     mine = groups(values, places)
     for key in sorted(mine, key=lambda key: (key[0] != "all", -len(mine[key]), key[0], key[1] or "")):
-        decided[f"stress/{key[0]}/{key[1] or ''}"] = reason = may_join(key, mine[key], here, before)
+        decided[f"stress/{key[0]}/{key[1] or ''}"] = reason = may_join(key, mine[key], here, before, made)
         if reason is None:
             here[key] = mine[key]
     return decided
@@ -112,7 +176,7 @@ def test_the_gate_withholds_what_its_rules_say_and_for_the_reason_they_give(
         values = {f"o{i}": i + Decimal(by) for i, (_, by) in enumerate(organisations) if by is not None}
         places = {f"o{i}": place for i, (place, _) in enumerate(organisations)}
         made = disclosure.release([STRESS], {"stress": values}, places, earlier)
-        expected = by_definition(values, places, earlier)
+        expected = by_definition(values, places, earlier, {figure.key: figure for figure in made})
         assert {figure.key: figure.withheld for figure in made} == expected
         assert [figure.key for figure in made] == list(expected)
         for reason in {*expected.values()}:

@@ -6,6 +6,7 @@ from services.benchmark.domain import organisation
 from services.benchmark.domain.disclosure import Place
 from services.benchmark.domain.organisation import Organisation, Row, plain_name
 from services.benchmark.domain.scores import Submission
+from shared.contracts.membership import OrganisationChanged
 
 
 def known(id_: str, name: str, abbreviation: str | None = None, first_name: str | None = None) -> Organisation:
@@ -46,6 +47,14 @@ def test_an_organisation_that_took_another_name_does_not_take_the_row_of_that_na
     assert organisation.links([row("r", "Acas")], [renamed]) == {}
 
 
+def test_a_change_that_is_the_first_word_of_an_organisation_does_not_take_the_row_of_its_later_name_either() -> None:
+    told = {"organisation": "acme", "slug": "acme", "name": "Acas", "format": None, "abbreviation": None}
+    changed = OrganisationChanged.model_construct(**told, type="charity", region=None, former_names=("Acme Charity",))
+    renamed = organisation.as_told(changed, None)
+    assert renamed.first_name == "Acme Charity"
+    assert organisation.links([row("r", "Acas")], [renamed]) == {}
+
+
 def test_an_abbreviation_alone_proves_nothing() -> None:
     rows = [row("NRS", "National Records of Scotland")]
     assert organisation.links(rows, [known("n", "Nuclear Restoration Services", "NRS")]) == {}
@@ -58,8 +67,9 @@ def test_an_abbreviation_alone_proves_nothing() -> None:
         ([row("r", "Crown Office"), row("s", "Crown Office")], [known("a", "Crown Office")]),
         ([row("r", "Crown Office"), row("s", "Other", "a")], [known("a", "Crown Office")]),
         ([row("r", "")], [known("a", "–")]),
+        ([row("r", "—?")], [known("a", "中")]),
     ],
-    ids=["two bear the name", "two rows bear it", "it has a row already", "no name at all"],
+    ids=["two bear the name", "two rows bear it", "it has a row already", "no name at all", "no Latin letter"],
 )
 def test_what_is_not_certain_is_left_to_an_operator(rows: list[Row], organisations: list[Organisation]) -> None:
     assert organisation.links(rows, organisations) == {}

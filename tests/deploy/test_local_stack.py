@@ -50,7 +50,9 @@ def pids(stack: LocalStack) -> dict[str, int]:
     return {name: program.process.pid for name, program in stack.programs.items()}
 
 
-async def test_all_four_services_get_ready_and_stop(tmp_path: Path) -> None:
+async def test_all_four_services_get_ready_and_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "token.py").write_text("raise SystemExit('not what the standard library has under that name')")
+    monkeypatch.chdir(tmp_path)
     stack = LocalStack(tmp_path, first_port=free_port())
     await stack.start()
     try:

@@ -28,6 +28,14 @@ async def test_a_computation_answers_with_its_result() -> None:
     assert await run_in_process("shared.testing.specimen:double", {"amount": 4}) == {"doubled": 8}
 
 
+async def test_what_lies_where_the_service_was_started_is_not_taken_for_a_module(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "token.py").write_text("raise SystemExit('taken')")
+    monkeypatch.chdir(tmp_path)
+    assert await run_in_process("shared.testing.specimen:double", {"amount": 4}) == {"doubled": 8}
+
+
 async def test_a_computation_that_fails_says_why() -> None:
     with pytest.raises(RuntimeError, match="KeyError: 'amount'"):
         await run_in_process("shared.testing.specimen:double", {})

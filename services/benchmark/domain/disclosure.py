@@ -15,22 +15,26 @@ What the gate holds back in ``release``, and why:
 4. A figure that gives back a withheld group: a group and the shown groups of one grouping taken together, however many,
    are the same or differ by at least five organisations. So neither what they leave of it tells about few, nor what
    they have beyond it, nor both at once.
+5. A figure that could tell, with those of all and of the other groups of its grouping, on which side of a score nearly
+   everybody of a group lies (``sides``).
 
 There is no smallest, largest or mean: the extremes are single organisations' scores, and a mean gives back a score to
 whoever knows the others. The audit against all earlier releases by exact bounds belongs into ``_Shown.admit``.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import ROUND_HALF_EVEN, Decimal
+from fractions import Fraction
 from operator import itemgetter
 from statistics import median, quantiles
 
 from pydantic import BaseModel
 
 from services.benchmark.domain.instrument import answers_by_question
-from services.benchmark.domain.scores import Submission, not_asked
+from services.benchmark.domain.scores import Submission, bounds, not_asked
+from services.benchmark.domain.sides import Sides
 from shared.contracts.benchmark import Grouping, Measure, WithheldCode
 from shared.contracts.membership import OrganisationType, Region
 
@@ -42,13 +46,14 @@ MIN_ANSWERS = 10
 
 QUARTERS = 4
 MIN_FOR_QUARTILES = QUARTERS * MIN_ORGANISATIONS
+LOWER, MIDDLE, UPPER = (Fraction(quarter, QUARTERS) for quarter in range(1, QUARTERS))
 
 REASONS: dict[WithheldCode, str] = {
     "fewer-than-five-organisations": f"Fewer than {MIN_ORGANISATIONS} organisations of this group have a score.",
     "fewer-than-twenty-organisations": f"Quartiles are shown from {MIN_FOR_QUARTILES} organisations on, so that each "
     f"quarter holds at least {MIN_ORGANISATIONS}.",
-    "gives-back-a-withheld-group": "With the other figures it would tell about fewer than "
-    f"{MIN_ORGANISATIONS} organisations whose own figure is withheld.",
+    "gives-back-a-withheld-group": "With the other figures it could tell what no figure of a group may: about fewer "
+    f"than {MIN_ORGANISATIONS} organisations, or on which side of a score nearly all of a group lie.",
     "too-close-to-another-figure": f"It rests on almost the same scores as another figure: fewer than "
     f"{MIN_ORGANISATIONS} organisations make the difference, and the two figures together would tell about them.",
     "fewer-than-ten-answers": f"Fewer than {MIN_ANSWERS} people answered.",
@@ -173,16 +178,21 @@ def release(
     before = [_Before(one, _groupings(one.release.places, bits)) for one in earlier]
     groups = {name: members for named in _groupings(places, bits).values() for name, members in named.items()}
     names = {respondent: (ALL, *_names(place)) for respondent, place in places.items()}
-    figures = []
+    figures: list[Figure] = []
     for measure in measures:
         of_measure = values[measure.code]
         scored = bits.of(of_measure)
-        shown = _Shown([of_grouping for one in before for of_grouping in one.shown(measure, of_measure, bits)])
+        sides = _sides(measure)
+        shown = _Shown(sides, [of_grouping for one in before for of_grouping in one.shown(measure, of_measure, bits)])
         ranked = _ranked(of_measure, names)
         sizes = {name: (members & scored).bit_count() for name, members in groups.items()}
+        withheld: dict[Name, WithheldCode | None] = {}
         for name in (ALL, *sorted(groups, key=lambda name: (-sizes[name], name[0], name[1] or ""))):
             members = scored & groups[name] if name in groups else scored
-            figures.append(_figure(measure, name, ranked[name], shown.admit(name[0], members)))
+            withheld[name] = shown.admit(name[0], members)
+            if withheld[name] is None:
+                sides.show(name[0], len(ranked[name]), [(MIDDLE, _outgoing(median(ranked[name]), measure))])
+        figures += _figures(measure, ranked, withheld)
     return figures
 
 
@@ -246,6 +256,7 @@ class _Shown:
     come nearest are all that bring any nearer.
     """
 
+    sides: Sides
     earlier: list[list[_ShownGroup]] = field(default_factory=list)
     here: dict[Grouping, list[_ShownGroup]] = field(default_factory=dict)
 
@@ -270,7 +281,7 @@ class _Shown:
             gives_back = gives_back or _few(left)
             if grouping is not None:
                 joining.left[grouping] = left
-        if gives_back or any(_few(left) for _, left in nearest):
+        if gives_back or any(_few(left) for _, left in nearest) or not self.sides.may_join(by, size):
             return "gives-back-a-withheld-group"
         for one, left in nearest:
             one.left[by] = left
@@ -339,31 +350,54 @@ def _ranked(values: Values, names: Mapping[str, Sequence[Name]]) -> Mapping[Name
     return ranked
 
 
-def _figure(measure: Measure, name: Name, scores: Sequence[Decimal], withheld: WithheldCode | None) -> Figure:
-    by, group = name
-    if withheld is not None:
-        return Figure(measure=measure.code, by=by, group=group, withheld=withheld, quartiles_withheld=withheld)
-    figure = Figure(
-        measure=measure.code,
-        by=by,
-        group=group,
-        organisations=len(scores),
-        median=_outgoing(median(scores), measure),
-        quartiles_withheld="fewer-than-twenty-organisations",
-    )
-    if len(scores) < MIN_FOR_QUARTILES:
-        return figure
-    # The quartiles of R's and numpy's default (type 7): interpolated between the two nearest scores.
+def _sides(measure: Measure) -> Sides:
+    return Sides(*bounds(measure), _rounding(measure))
+
+
+def _figures(
+    measure: Measure, ranked: Mapping[Name, Sequence[Decimal]], withheld: Mapping[Name, WithheldCode | None]
+) -> Iterable[Figure]:
+    """The figures of a measure, once it is settled whose medians may leave."""
+    medians = {name: _outgoing(median(ranked[name]), measure) for name, reason in withheld.items() if reason is None}
+    quartiles = {name: _quartiles(ranked[name], measure) for name in medians if len(ranked[name]) >= MIN_FOR_QUARTILES}
+
+    def tell(with_quartiles: Collection[Name]) -> bool:
+        sides = _sides(measure)
+        for name, middle in medians.items():
+            said = [(MIDDLE, middle)]
+            if name in with_quartiles:
+                said = [(LOWER, quartiles[name][0]), *said, (UPPER, quartiles[name][1])]
+            sides.show(name[0], len(ranked[name]), said)
+        return sides.tell()
+
+    leaving = list(quartiles)
+    if tell(leaving):
+        leaving = []
+        for name in quartiles:
+            leaving += [] if tell([*leaving, name]) else [name]
+    for name, reason in withheld.items():
+        figure = Figure(measure=measure.code, by=name[0], group=name[1], withheld=reason, quartiles_withheld=reason)
+        if reason is None:
+            why = "gives-back-a-withheld-group" if name in quartiles else "fewer-than-twenty-organisations"
+            lower, upper = map(float, quartiles[name]) if name in leaving else (None, None)
+            figure = figure.model_copy(
+                update={
+                    "organisations": len(ranked[name]),
+                    "median": float(medians[name]),
+                    "lower_quartile": lower,
+                    "upper_quartile": upper,
+                    "quartiles_withheld": None if name in leaving else why,
+                }
+            )
+        yield figure
+
+
+def _quartiles(scores: Sequence[Decimal], measure: Measure) -> tuple[Decimal, Decimal]:
+    """The quartiles of R's and numpy's default (type 7): interpolated between the two nearest scores."""
     lower, _, upper = quantiles(scores, n=QUARTERS, method="inclusive")
-    return figure.model_copy(
-        update={
-            "lower_quartile": _outgoing(lower, measure),
-            "upper_quartile": _outgoing(upper, measure),
-            "quartiles_withheld": None,
-        }
-    )
+    return _outgoing(lower, measure), _outgoing(upper, measure)
 
 
-def _outgoing(value: Decimal, measure: Measure) -> float:
+def _outgoing(value: Decimal, measure: Measure) -> Decimal:
     """Rounded as the measure says: a finer figure may show of how many people a single score was made."""
-    return float(value.quantize(Decimal(1).scaleb(-measure.decimals), ROUND_HALF_EVEN))
+    return value.quantize(Decimal(1).scaleb(-measure.decimals), ROUND_HALF_EVEN)

@@ -46,7 +46,8 @@ def as_told(event: OrganisationRegistered, before: Organisation | None) -> Organ
         id=event.organisation,
         slug=event.slug,
         name=event.name,
-        first_name=before.first_name if before else event.name,
+        # Also where the first word of it that comes through is of a later change.
+        first_name=before.first_name if before else (*event.former_names, event.name)[0],
         plain_name=plain_name(event.name),
         plain_name_of=event.name,
         abbreviation=event.abbreviation,
@@ -97,7 +98,7 @@ def links(rows: Sequence[Row], organisations: Sequence[Organisation]) -> Mapping
     found = {}
     for row in rows:
         name = plain_name(row.name or "")
-        bearer = by_name.get(name)
+        bearer = by_name.get(name) if name else None  # of a name in another script nothing is left to compare
         if row.organisation is None and bearer and bearers[name] == named[name] == 1 and bearer not in taken:
             found[row.id] = bearer
     return found

@@ -74,20 +74,20 @@ def not_asked(measures: Sequence[Measure], scores: Mapping[str, float | None]) -
 
 
 def _within(measure: Measure, score: float) -> bool:
-    lowest, highest = _bounds(measure)
+    lowest, highest = bounds(measure)
     return lowest <= score <= highest
 
 
 def _range(measure: Measure) -> str:
-    lowest, highest = _bounds(measure)
+    lowest, highest = bounds(measure)
     return f"it goes from {lowest:,.12g} to {highest:,.12g}"
 
 
-def _bounds(measure: Measure) -> tuple[float, float]:
-    return (
-        -LARGEST if measure.lowest is None else measure.lowest,
-        LARGEST if measure.highest is None else measure.highest,
-    )
+def bounds(measure: Measure) -> tuple[float, float]:
+    """The lowest and the highest score that is taken; none beyond ``LARGEST``, whatever the measure says."""
+    lowest = -LARGEST if measure.lowest is None else measure.lowest
+    highest = LARGEST if measure.highest is None else measure.highest
+    return max(-LARGEST, min(LARGEST, lowest)), max(-LARGEST, min(LARGEST, highest))
 
 
 def _sum_problems(question: str, answers: Sequence[Measure], scores: Mapping[str, float | None]) -> Iterator[Refusal]:
