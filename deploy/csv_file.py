@@ -35,7 +35,14 @@ def rows(content: bytes, expected: str) -> list[Row] | Refusal:
             line = reader.line_num + 1
     except csv.Error as error:
         return problem("not-csv", line, None, f"this is no CSV ({error}); a quoted field may lack its closing quote.")
-    return found or problem("empty-file", 1, None, f"the file is empty; {expected}.")
+    if not found:
+        return problem("empty-file", 1, None, f"the file is empty; {expected}.")
+    line, headings = found[0]
+    if len(headings) == 1 and (other := next((mark for mark in ";\t" if mark in headings[0]), None)):
+        separated = {";": "semicolons", "\t": "tabs"}[other]
+        said = f"the headings are separated by {separated}; save the file with commas between its fields."
+        return problem("wrong-separator", line, None, said)
+    return found
 
 
 def without_rows(line: int) -> Refusal:

@@ -223,6 +223,7 @@ class LocalStack:
         def prepare() -> None:  # before each start, since access may have been taken back meanwhile
             conf.write_text(keys.server_conf(self.directory / "jetstream"))
 
+        self._check_health_ports()
         port = self._port()
         self.url = f"nats://{HOST}:{port}"
         written = self.directory / "stack.json.new"
@@ -244,6 +245,15 @@ class LocalStack:
                 CONCORD_CREDENTIALS=str(self._creds(name)),
                 CONCORD_STORE=f"sqlite:///{self.directory / name}.sqlite",
             )
+
+    def _check_health_ports(self) -> None:
+        for name in self._commands:
+            for port in self._health_port(name).values():
+                if int(port) in PORTS and not _is_free(int(port)):
+                    raise StackError(
+                        f"{HEALTH_PORT}={os.environ[HEALTH_PORT]} gives {name} the port {port}, which is taken by "
+                        "another program: set another, or none."
+                    )
 
     def _health_port(self, name: str) -> dict[str, str]:
         """Of what is set for one process, the port each of them takes: that one, and those after it."""

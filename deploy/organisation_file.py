@@ -177,12 +177,12 @@ def recognise(headings: Sequence[str]) -> Form | None:
 
 def _fields(line: int, headings: Sequence[str], form: Form) -> tuple[list[str | None], list[Refusal]]:
     """The field of each column, ``None`` for those passed over."""
-    problems = []
+    problems: list[Refusal] = []
     fields: list[str | None] = []
     for column, heading in enumerate(headings):
         field = form.field_of.get(heading.casefold())
         if field is None and heading.casefold() not in form.passed_over:
-            said = f"the heading {quoted(heading)} is not known; {_EXPECTED}."
+            said = f"the heading {quoted(heading)} is not known{_expected(problems)}."
             problems.append(problem("unknown-heading", line, column, said))
         elif field in fields and field is not None:
             said = f"the heading {quoted(heading)} says what column {fields.index(field) + 1} says; leave one out."
@@ -191,8 +191,15 @@ def _fields(line: int, headings: Sequence[str], form: Form) -> tuple[list[str | 
     for needed in form.needed:
         if needed not in fields:
             names = " or ".join(heading for heading, field in form.field_of.items() if field == needed)
-            problems.append(problem("heading-missing", line, None, f"no column is headed {names}; {_EXPECTED}."))
+            problems.append(
+                problem("heading-missing", line, None, f"no column is headed {names}{_expected(problems)}.")
+            )
     return fields, problems
+
+
+def _expected(problems: Sequence[Refusal]) -> str:
+    """What is right, said once."""
+    return "" if problems else f"; {_EXPECTED}"
 
 
 def _row(

@@ -386,10 +386,7 @@ async def request(
         ) from None
     except errors.TimeoutError:
         why = "" if nc.is_connected else ", and the connection to NATS is lost"
-        raise TimedOut(
-            f"No answer on {subject} within {timeout:g} s{why}. It may have been carried out all the same: "
-            "send it again with the same message id."
-        ) from None
+        raise TimedOut(f"No answer on {subject} within {timeout:g} s{why}.") from None
     except errors.Error as error:
         raise BrokerError(f"The request on {subject} could not be sent: {error}.") from None
     finally:

@@ -1,5 +1,8 @@
 """The command line ``concord``: one file for each group of commands."""
 
+from importlib.metadata import version
+from typing import Annotated
+
 import typer
 
 from deploy.cli import (
@@ -21,12 +24,28 @@ from deploy.cli.output import CommandLine
 app = typer.Typer(
     name="concord",
     cls=CommandLine,
-    help="Run and use Concord, the platform for a network of staff mental-health and wellbeing networks.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(version("concord"))
+        raise typer.Exit
+
+
+@app.callback()
+def concord(
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Say the version, and exit.")
+    ] = False,
+) -> None:
+    """Run and use Concord, the platform for a network of staff mental-health and wellbeing networks."""
+
+
 app.command()(running.up)
 app.command()(demonstration.demo)
 app.command()(preparing.init)

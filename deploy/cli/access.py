@@ -1,11 +1,11 @@
 """``concord access``: credentials for people and programs."""
 
 import logging
-import os
 from datetime import UTC, datetime
 from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Annotated, Any
 
 import typer
@@ -33,7 +33,8 @@ def issue(
     name: Annotated[str, typer.Argument(help="The principal: the word that stands for it in subjects.")],
     role: Annotated[RoleName, typer.Option("--role", help="What it may do; the server enforces it.")],
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE", help="Where to write; DIR/creds/NAME.creds if not given.")
+        Path | None,
+        typer.Option("--out", metavar="FILE", dir_okay=False, help="Where to write; DIR/creds/NAME.creds if left out."),
     ] = None,
     data: Data = options.DATA,
     as_json: AsJson = False,
@@ -52,8 +53,8 @@ def issue(
         if own.exists():
             keys.take_in(_text(own))  # it may be from before the register, and is replaced
         file.parent.mkdir(parents=True, exist_ok=True)
-        if not os.access(file.parent, os.W_OK):  # what could not be handed out would stand in the register
-            raise Complaint(f"{file} cannot be written: {file.parent} is not writable.")
+        with NamedTemporaryFile(dir=file.parent, prefix=f".{file.name}."):
+            pass  # what could not be handed out would stand in the register
         write_creds(file, keys.issue(role, name))
     except AnotherRole as error:
         raise finish(Reply(outcome="refused", refusal=_has_a_role(error.valid, role)), as_json=as_json) from None

@@ -13,7 +13,9 @@ from deploy.cli.output import complaining, finish
 from shared.contracts.message import Message
 from shared.contracts.platform import DiscardDeadLetter, ListDeadLetters, ReplayDeadLetter, Reply, ShowDeadLetter
 from shared.identity import SERVICES
+from shared.refusal import Refusal
 
+UNKNOWN = "unknown-dead-letter"
 COLUMNS = ("service", "id", "kept_at", "kind", "name", "waiting_behind", "error")
 
 group = typer.Typer(help="List, read, replay or give up messages that could not be handled.", no_args_is_help=True)
@@ -111,7 +113,11 @@ def _find(data: Path, principal: str, query: ShowDeadLetter, service: str | None
     """Which service keeps a letter, and the letter; where none does, what the most helpful of them said."""
     replies = _each(data, principal, query, [service] if service else SERVICES, timeout)
     order = ("answered", "failed", "refused")  # one that did not answer may be the one that keeps it
-    return min(replies.items(), key=lambda told: order.index(told[1].outcome))
+    keeper, said = min(replies.items(), key=lambda told: order.index(told[1].outcome))
+    if service is None and said.refusal is not None and said.refusal.code == UNKNOWN:
+        sentence = f"No service holds a dead letter {query.letter}; `concord dead-letters list` shows those there are."
+        said = Reply(outcome="refused", refusal=Refusal(code=UNKNOWN, sentence=sentence, field="letter"))
+    return keeper, said
 
 
 def _each(data: Path, principal: str, message: Message, services: Sequence[str], timeout: float) -> dict[str, Reply]:

@@ -1,6 +1,7 @@
 """``concord demo``: the whole platform at work, told as a tale."""
 
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Annotated
 
 import typer
@@ -39,6 +40,13 @@ def demo(
 
     if data is not None and data.exists() and any(data.iterdir()):
         raise typer.BadParameter(f"{data} is not empty; the demonstration starts from nothing.", param_hint="--data")
+    if report is not None:
+        try:
+            report.mkdir(parents=True, exist_ok=True)
+            with NamedTemporaryFile(dir=report):
+                pass
+        except OSError as error:
+            raise typer.BadParameter(f"{report} cannot be written: {error.strerror}.", param_hint="--report") from None
     log_from(40)  # errors only: the tale speaks for itself
     console = Console(highlight=False)
     if not console.is_terminal:

@@ -14,7 +14,7 @@ from rich.text import Text
 from deploy.cli import options
 from deploy.cli.options import AsJson, Data
 from deploy.cli.output import Complaint, complaining, finish, log_from, note, say, screen, show
-from deploy.cli.stack import stack_in
+from deploy.cli.stack import holder, stack_in
 from shared.contracts.platform import Reply
 from shared.identity import SERVICES
 from shared.refusal import Refusal
@@ -83,11 +83,16 @@ def restore(
     """
     from deploy.keeping import backup as backups  # noqa: PLC0415  as above
 
+    if not directory.is_dir():
+        raise typer.BadParameter(f"there is no directory {directory}.", param_hint="DIRECTORY")
     with _told() as told:
         manifest = _carried_out(lambda: backups.verify(directory, told), as_json=as_json)
     answer: dict[str, Any] = {"data": str(data), **manifest.counted()}
     where = str(data) if stores == LOCAL_STORES else "the platform"
     if check:
+        if process := holder(data):
+            raise Complaint(f"The backup is sound, but a stack runs in {data} (process {process}): stop it first.")
+        _carried_out(lambda: backups.check_keys(directory, data), as_json=as_json)
         if as_json:
             raise finish(Reply(outcome="answered", answer={**answer, "restored": False}), as_json=True)
         say(f"The backup in {directory} is sound. `concord restore` would put {_in_words(manifest)} into {where}.")

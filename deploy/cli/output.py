@@ -19,6 +19,7 @@ from rich.table import Table
 from rich.text import Text
 from typer.core import TyperGroup
 
+from shared.contracts.cloudevent import what_is_wrong
 from shared.contracts.platform import Done, Failure, Reply
 from shared.refusal import Refusal
 
@@ -250,4 +251,4 @@ def _problem(problem: dict[str, Any]) -> str:
     """One of several problems: as the contracts tell them, or a refusal of its own (a row of a file)."""
     if "sentence" in problem:
         return str(problem["sentence"])
-    return f"{problem['field']} {problem['problem']}; expected: {problem['expected']}"
+    return f"{problem['field']} {what_is_wrong(problem)}"

@@ -4,6 +4,8 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import typer
+
 from deploy.cli import options
 from deploy.cli.options import AsJson, Data
 from deploy.cli.output import Complaint, complaining, log_from, note, say, show_json, working
@@ -11,6 +13,10 @@ from shared.contracts.platform import Reply
 
 if TYPE_CHECKING:
     from deploy.local_stack import LocalStack
+
+
+INTERRUPTED = 130
+"""The exit code of a program that Ctrl-C ended."""
 
 
 @complaining
@@ -24,6 +30,8 @@ def up(data: Data = options.DATA, as_json: AsJson = False) -> None:
     from deploy.local_stack import LocalStack, StackError  # noqa: PLC0415  as above
 
     log_from(logging.WARNING)
+    if data.is_dir() and any(data.iterdir()) and not any((data / ours).exists() for ours in ("keys", "stack.json")):
+        note(f"{data.resolve()} is not empty, and no stack has run there yet: its files are put beside the others.")
     stack = LocalStack(data)
     try:
         asyncio.run(_run(stack, as_json=as_json))
@@ -31,6 +39,7 @@ def up(data: Data = options.DATA, as_json: AsJson = False) -> None:
         raise Complaint(str(error)) from None
     except KeyboardInterrupt:
         note("Interrupted before it was ready; everything is stopped.")
+        raise typer.Exit(INTERRUPTED) from None
 
 
 async def _run(stack: "LocalStack", *, as_json: bool) -> None:

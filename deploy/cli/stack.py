@@ -65,7 +65,8 @@ def not_reached(directory: Path, urls: Sequence[str] = ()) -> Complaint:
             f"A stack runs here ({directory}, process {process}), but its NATS server does not answer; "
             f"{directory / 'logs' / 'nats.log'} may say why."
         )
-    return Complaint(f"No stack is running here ({directory}): start one with `concord up --data {directory}`.")
+    here = f"No stack is running here ({directory.resolve()})"
+    return Complaint(f"{here}: start one with `concord up --data {directory}`.")
 
 
 def holder(directory: Path) -> str:

@@ -8,7 +8,7 @@ import typer
 from rich.text import Text
 
 from deploy.cli import options
-from deploy.cli.options import AsJson, Data
+from deploy.cli.options import Data
 from deploy.cli.output import EMPTY, cell, complaining, note, screen
 
 # Words between dots, each of which may be *, the last one also >.
@@ -34,18 +34,22 @@ def watch(
     count: Annotated[int | None, typer.Option("--count", min=1, help="Stop after so many messages.")] = None,
     data: Data = options.DATA,
     principal: options.As = options.AS,
-    as_json: AsJson = False,
+    as_json: Annotated[
+        bool,
+        typer.Option("--json", rich_help_panel=options.COMMON, help="Write each message as JSON, a line of its own."),
+    ] = False,
 ) -> None:
-    """Show events, deliveries and refusals as they come, until Ctrl-C.
-
-    With --json each message is a line of its own.
-    """
+    """Show events, deliveries and refusals as they come, until Ctrl-C."""
     from deploy.cli import wire  # noqa: PLC0415  help need not wait for what speaks to NATS
 
     def ready(subjects: list[str]) -> None:
         note(f"Watching {', '.join(subjects)}. Ctrl-C stops.")
 
-    wire.watch(data, principal, subject, hear=_as_json if as_json else _as_text, ready=ready, count=count)
+    def hear_of_connection(connected: bool) -> None:
+        note("Connected again." if connected else "The connection to NATS is lost; until it is back nothing is shown.")
+
+    hear = _as_json if as_json else _as_text
+    wire.watch(data, principal, subject, hear=hear, ready=ready, hear_of_connection=hear_of_connection, count=count)
 
 
 def _as_json(subject: str, content: Any) -> None:

@@ -5,6 +5,7 @@ import json
 import logging
 import signal
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,11 +18,14 @@ from deploy.cli.stack import not_reached, stack_in
 from shared import clock
 from shared.broker import BrokerError, Connection, NobodyAnswers, NotPermitted, TimedOut, Unreachable, connect, request
 from shared.contracts import cloudevent
-from shared.contracts.message import MAJOR, Message, subject_of
-from shared.contracts.platform import Failure, InboundRefused, Reply
+from shared.contracts.message import MAJOR, Message, Query, subject_of
+from shared.contracts.platform import DiscardDeadLetter, Failure, InboundRefused, Reconcile, ReplayDeadLetter, Reply
 
 CONNECT_WITHIN = 3.0
 """Seconds to wait for a local server, which answers in milliseconds where it runs."""
+
+LOOK_EVERY = 0.5
+"""Seconds between two looks whether there is a connection."""
 
 Result = TypeVar("Result")
 
@@ -69,11 +73,23 @@ async def ask(nc: Connection, message: Message, *, timeout: float, service: str 
             timeout,
         )
     except TimedOut as error:
-        raise TimedOut(f"{error} That is --id {id}.") from None
+        raise TimedOut(f"{error} {_what_to_do(message, id)}") from None
     try:
         return Reply.model_validate_json(answer.data)
     except ValidationError as error:
         raise BrokerError(f"The reply on {answer.subject} is not one of Concord's: {error}.") from None
+
+
+def _what_to_do(message: Message, id: str) -> str:
+    if isinstance(message, Query):
+        return "Ask again."
+    if isinstance(message, _REPEATABLE):
+        return "It may have been carried out all the same; to do it once more does no harm."
+    return f"It may have been carried out all the same: send it again with the same message id, --id {id}."
+
+
+_REPEATABLE = (Reconcile, ReplayDeadLetter, DiscardDeadLetter)
+"""Commands that have a command line of their own, which gives each an id of its own."""
 
 
 def send(data: Path, principal: str, message: Message, *, timeout: float, service: str = "", id: str = "") -> Reply:
@@ -149,23 +165,28 @@ def watch(
     *,
     hear: Callable[[str, Any], None],
     ready: Callable[[list[str]], None],
+    hear_of_connection: Callable[[bool], None],
     count: int | None,
 ) -> None:
     """Hands on what is published on a subject (by default on all the principal may read) until it is interrupted.
 
-    ``ready`` is told the subjects once they are subscribed to, ``hear`` each message's subject and content; it ends by
-    itself after ``count`` messages.
+    ``ready`` is told the subjects once they are subscribed to, ``hear`` each message's subject and content,
+    ``hear_of_connection`` whether there is one, when that changes; it ends by itself after ``count`` messages.
     """
 
     async def run(nc: Connection) -> None:
         enough = asyncio.Event()
-        heard = 0
+        heard, unheard = 0, None
 
         async def on_message(message: Msg) -> None:
-            nonlocal heard
-            if not enough.is_set():
-                heard += 1
-                hear(message.subject, _content(message.data))
+            nonlocal heard, unheard
+            try:
+                if not enough.is_set():
+                    heard += 1
+                    hear(message.subject, _content(message.data))
+            except (OSError, SystemExit) as error:  # whoever reads it has gone; this is a task of the client's
+                unheard = error
+                enough.set()
             if heard == count:
                 enough.set()
 
@@ -179,7 +200,16 @@ def watch(
             tried = subject or " and ".join(choices[-1])
             raise NotPermitted(f"Not permitted: {nc.principal} may not read {tried}.")
         ready(allowed)
-        await enough.wait()
+        connected = True
+        while not enough.is_set():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_EVERY):
+                    await enough.wait()
+            if nc.is_connected != connected:
+                connected = not connected
+                hear_of_connection(connected)
+        if unheard is not None:
+            raise unheard
 
     on_stack(data, principal, run)
 

@@ -347,18 +347,25 @@ def _too_new(what: str) -> Refused:
 
 def restore_keys(directory: Path, to: Path) -> None:
     """Puts keys and credentials where a platform expects them; ``Refused`` if others are there."""
-    if same_keys(directory, to):
+    if check_keys(directory, to):
         return
+    to.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with tarfile.open(directory / KEYS) as archive:
+        archive.extractall(to, filter="data")
+    (to / "keys").chmod(0o700)
+
+
+def check_keys(directory: Path, to: Path) -> bool:
+    """Whether the keys of a backup are there already; ``Refused`` if others are."""
+    if same_keys(directory, to):
+        return True
     if any((to / part).exists() for part in IN_KEYS):
         raise Refused(
             "keys-in-the-way",
             f"{to} holds keys of another platform. A platform is restored with its own keys, before it is started for "
             "the first time: name a directory without any.",
         )
-    to.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with tarfile.open(directory / KEYS) as archive:
-        archive.extractall(to, filter="data")
-    (to / "keys").chmod(0o700)
+    return False
 
 
 def same_keys(directory: Path, to: Path) -> bool:

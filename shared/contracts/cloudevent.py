@@ -426,7 +426,10 @@ def parse(envelope: Envelope, contract: type[M]) -> M | Refusal:
 
 
 def invalid_fields(error: ValidationError, contract: type[Message]) -> Refusal:
-    """A refusal with ``data.problems``, a list of ``{field, problem, expected}``, the first of them in its sentence."""
+    """A refusal with ``data.problems``, a list of ``{field, problem, expected}``, the first of them in its sentence.
+
+    ``expected`` is empty where the problem says it all.
+    """
     details = error.errors(include_url=False, include_input=False)
     problems = [_problem(detail, contract) for detail in details[:MAX_PROBLEMS]]
     first, count = problems[0], len(details)
@@ -434,10 +437,15 @@ def invalid_fields(error: ValidationError, contract: type[Message]) -> Refusal:
     subject = f"the field {first['field']} " if first["field"] else "its content "
     return Refusal(
         code="invalid-fields",
-        sentence=f"In {contract.wire.name}, {subject}{first['problem']}; expected: {first['expected']}.{more}",
+        sentence=f"In {contract.wire.name}, {subject}{what_is_wrong(first)}.{more}",
         field=first["field"] or None,
         data={"problems": problems, "count": count},
     )
+
+
+def what_is_wrong(problem: Mapping[str, str]) -> str:
+    """What stands behind the name of a field in a sentence: what is wrong with it, and what would be right."""
+    return f"{problem['problem']}; expected: {problem['expected']}" if problem["expected"] else problem["problem"]
 
 
 _FORMS = {PRINCIPAL_PATTERN: "1 to 63 letters, digits, hyphens or underscores, beginning with a letter or digit"}
@@ -454,7 +462,19 @@ _WORDS: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "less_than_equal": ("is too large", lambda given: f"at most {given['le']}"),
     "literal_error": ("is not one of the choices", lambda given: str(given["expected"])),
     "enum": ("is not one of the choices", lambda given: str(given["expected"])),
+    "timezone_aware": ("has no time zone", lambda _: _MOMENT),
+    "bool_parsing": ("is neither true nor false", lambda _: "true or false"),
+    "int_from_float": ("is not a whole number", lambda _: "a number such as 5"),
 }
+_MOMENT = "a moment such as 2026-12-20T12:00:00Z"
+_KINDS = {
+    "datetime": ("is not a moment", _MOMENT),
+    "date": ("is not a date", "a date such as 2026-12-20"),
+    "time": ("is not a time of day", "a time such as 14:30"),
+    "float": ("is not a number", "a number such as 0.5"),
+    "int": ("is not a whole number", "a number such as 5"),
+}
+"""By the beginning of the kind of problem: ``datetime_parsing``, ``float_type``."""
 
 
 def _problem(detail: ErrorDetails, contract: type[Message]) -> dict[str, str]:
@@ -466,10 +486,13 @@ def _problem(detail: ErrorDetails, contract: type[Message]) -> dict[str, str]:
         problem, allowed = _WORDS[kind]
         return {"field": field, "problem": problem, "expected": allowed(detail.get("ctx", {}))}
     if kind in ("value_error", "assertion_error"):
-        return {"field": field, "problem": "is refused", "expected": detail["msg"].partition(", ")[2][:200]}
+        return {"field": field, "problem": f"is refused: {detail['msg'].partition(', ')[2][:200]}", "expected": ""}
     if kind in ("model_type", "model_attributes_type"):
         names = [name for model in _models_at(location, contract) for name in model.model_fields]
         return {"field": field, "problem": "is not what is taken here", "expected": _object_of(names)}
+    if (first := kind.partition("_")[0]) in _KINDS:
+        problem, right = _KINDS[first]
+        return {"field": field, "problem": problem, "expected": right}
     expected = detail["msg"].removeprefix("Input should be ").removeprefix("Value should be ")
     return {"field": field, "problem": "is not what is taken here", "expected": expected[:200]}
 

@@ -4,6 +4,7 @@ The load is that of the faults, and so is the ledger it is held against.
 """
 
 import asyncio
+import fcntl
 import hashlib
 import io
 import json
@@ -288,6 +289,19 @@ async def test_a_local_stack_goes_on_from_a_backup_with_the_keys_it_had(kept: Pa
     told = refusal(concord("restore", kept, "--data", data, "--json"))
     assert told["code"] == "platform-not-empty"
     assert "nothing is ever overwritten" in told["sentence"]
+
+
+def test_what_would_stand_against_a_restore_is_said_by_a_check_too(kept: Path, tmp_path: Path) -> None:
+    nowhere = concord("restore", tmp_path / "nothing", "--check")
+    assert (nowhere.returncode, "there is no directory" in nowhere.stderr) == (2, True)
+    Keys.create(tmp_path / "keys")
+    other = concord("restore", kept, "--data", tmp_path, "--check", "--json")
+    assert refusal(other)["code"] == "keys-in-the-way"
+    (tmp_path / "lock").write_text("4711")
+    with (tmp_path / "lock").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        running = concord("restore", kept, "--data", tmp_path, "--check")
+    assert (running.returncode, "a stack runs in" in running.stderr) == (1, True)
 
 
 def test_whoever_may_read_a_backup_is_its_owner_alone(kept: Path) -> None:

@@ -5,8 +5,11 @@ import json
 import os
 import pty
 import re
+import signal
 import subprocess
 import sys
+import time
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, get_args
 
@@ -43,7 +46,7 @@ def sent(*arguments: str | Path, data: Path, stdin: str = "") -> Result:
 
 
 def nowhere(data: Path) -> str:
-    return f"No stack is running here ({data}): start one with `concord up --data {data}`."
+    return f"No stack is running here ({data.resolve()}): start one with `concord up --data {data}`."
 
 
 def fields(contract: type[Message]) -> set[str]:
@@ -51,6 +54,22 @@ def fields(contract: type[Message]) -> set[str]:
 
 
 # ---- help ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_version_is_said() -> None:
+    said = concord("--version")
+    assert (said.exit_code, said.stdout.strip()) == (0, version("concord"))
+
+
+@pytest.mark.parametrize("after", [0.05, 0.2, 0.4])
+def test_ctrl_c_ends_it_without_a_word_also_while_it_is_loading(after: float, tmp_path: Path) -> None:
+    command = [CONCORD, "ask", "membership", "list-organisations", "--data", tmp_path]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as asked:
+        time.sleep(after)
+        asked.send_signal(signal.SIGINT)
+        said = "".join(asked.communicate(timeout=20))
+    assert "Traceback" not in said
+    assert asked.returncode in (-signal.SIGINT, 1, 130)
 
 
 def test_help_names_every_group_and_command() -> None:
@@ -292,6 +311,19 @@ def test_the_data_directory_comes_from_the_environment_when_it_is_not_given(
     monkeypatch.delenv("CONCORD_DATA")
     monkeypatch.chdir(tmp_path)
     assert concord("status").stderr.strip() == nowhere(Path(".concord"))
+
+
+def test_a_report_that_could_not_be_written_ends_the_demonstration_before_it_begins() -> None:
+    said = concord("demo", "--report", "/proc/nothing")
+    assert (said.exit_code, said.stdout) == (2, "")
+    assert "/proc/nothing cannot be written" in said.stderr
+
+
+def test_a_directory_with_something_else_in_it_is_pointed_out(tmp_path: Path) -> None:
+    (tmp_path / "diary.txt").write_text("")
+    (tmp_path / "nats.conf").mkdir()  # so that it does not start
+    assert "diary" not in (said := sent("up", data=tmp_path)).stdout
+    assert f"{tmp_path} is not empty, and no stack has run there yet" in said.stderr
 
 
 def test_what_is_no_subject_cannot_be_watched(tmp_path: Path) -> None:

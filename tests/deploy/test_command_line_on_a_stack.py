@@ -1,6 +1,7 @@
 """The command line ``concord`` on a running local stack."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -183,6 +184,38 @@ def test_watching_ends_with_ctrl_c(stack: Path) -> None:
         assert watching.wait(timeout=30) == 0
 
 
+@pytest.mark.parametrize("as_json", [[], ["--json"]])
+def test_watching_ends_quietly_when_nobody_reads_on(stack: Path, as_json: list[str]) -> None:
+    with subprocess.Popen(
+        [CONCORD, "watch", *as_json, "--data", stack], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as watching:
+        assert watching.stdout is not None
+        assert watching.stderr is not None
+        watching.stderr.readline()
+        watching.stdout.close()
+        reply(*council(f"Truro Council {len(as_json)}"), data=stack)
+        assert watching.stderr.read() == ""
+        assert watching.wait(timeout=30) == 1
+
+
+def test_what_is_not_answered_in_time_is_said_with_what_can_be_done(stack: Path) -> None:
+    pids = subprocess.run(["pgrep", "-f", "services.events.main"], capture_output=True, text=True, check=True)
+    mine = next(pid for pid in map(int, pids.stdout.split()) if str(stack) in Path(f"/proc/{pid}/environ").read_text())
+    os.kill(mine, signal.SIGSTOP)
+    try:
+        asked = concord("ask", "events", "list-venues", "--timeout", "0.5", data=stack)
+        assert asked.stderr.endswith("within 0.5 s. Ask again.\n")
+        lifted = concord(
+            "send", "events", "lift-blackout", "--blackout", UNKNOWN, "--timeout", "0.5", "--id", "mine", data=stack
+        )
+        assert lifted.stderr.endswith("send it again with the same message id, --id mine.\n")
+        repeated = concord("reconcile", "events", "--timeout", "0.5", data=stack)
+        assert repeated.stderr.endswith("to do it once more does no harm.\n")
+    finally:
+        os.kill(mine, signal.SIGCONT)
+    assert reply("ask", "events", "health", data=stack)["outcome"] == "answered"
+
+
 def test_a_member_watches_what_they_are_told_and_nothing_else(stack: Path) -> None:
     as_bob = member("bob", stack)
     said = concord("watch", "membership.v1.event.>", *as_bob, data=stack)
@@ -241,6 +274,7 @@ def test_there_are_no_dead_letters_and_an_unknown_one_is_refused(stack: Path) ->
     for command in (["show"], ["replay"], ["discard", "--reason", "gone"], ["show", "--service", "events"]):
         refused = reply("dead-letters", *command, UNKNOWN, data=stack)
         assert refused["outcome"] == "refused", refused
+    assert reply("dead-letters", "replay", UNKNOWN, data=stack)["refusal"]["sentence"].startswith("No service holds")
 
 
 def test_nothing_is_lost_so_reconciling_sends_nothing_again(stack: Path) -> None:

@@ -20,6 +20,7 @@ from shared.broker import connect
 from shared.identity import SERVICES
 from shared.testing.ports import free_port
 
+CONCORD = Path(sys.executable).parent / "concord"
 ONE_SERVICE = {"notifications": (sys.executable, "-m", "services.notifications.main")}
 SLEEPER = (sys.executable, "-c", "import time; time.sleep(1000)")
 
@@ -147,14 +148,41 @@ async def test_a_program_that_dies_is_started_again_and_said_to_be_well_once_it_
     await stack.ready()
 
 
-async def test_a_service_whose_health_port_is_taken_says_so_in_a_line(
+async def test_a_health_port_that_is_taken_is_said_before_anything_is_started(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with socket.socket() as other:
         other.bind(("", 0))
         other.listen()
-        monkeypatch.setenv("CONCORD_HEALTH_PORT", str(other.getsockname()[1]))
+        port = other.getsockname()[1]
+        monkeypatch.setenv("CONCORD_HEALTH_PORT", str(port))
         stack = LocalStack(tmp_path, ONE_SERVICE, first_port=free_port())
+        with pytest.raises(StackError, match=f"gives notifications the port {port}, which is taken"):
+            await stack.start()
+    assert stack.programs == {}
+
+
+async def test_whoever_watches_is_told_that_the_connection_is_lost_and_when_it_is_back(stack: LocalStack) -> None:
+    await stack.ready(60)
+    command = (str(CONCORD), "watch", "--data", str(stack.directory))
+    watching = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE)
+    assert watching.stderr is not None
+    async with asyncio.timeout(30):
+        assert (await watching.stderr.readline()).startswith(b"Watching")
+        stack.programs["nats"].kill()
+        assert (await watching.stderr.readline()).startswith(b"The connection to NATS is lost")
+        assert await watching.stderr.readline() == b"Connected again.\n"
+        watching.terminate()
+        assert await watching.wait() == 0
+
+
+async def test_a_service_whose_health_port_is_taken_says_so_in_a_line(tmp_path: Path) -> None:
+    with socket.socket() as other:
+        other.bind(("", 0))
+        other.listen()
+        set_so = ("env", f"CONCORD_HEALTH_PORT={other.getsockname()[1]}")  # as if it was taken a moment later
+        programs = {name: (*set_so, *command) for name, command in ONE_SERVICE.items()}
+        stack = LocalStack(tmp_path, programs, first_port=free_port())
         await stack.start()
         try:
             await until(lambda: stack.programs["notifications"].deaths > 0)

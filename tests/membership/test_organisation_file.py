@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from deploy import organisation_file
 from shared.contracts.membership import ImportOrganisations, OrganisationRow
 from shared.refusal import Refusal
@@ -73,6 +75,21 @@ def test_a_number_that_is_none_is_refused() -> None:
 def test_a_file_that_is_empty_or_has_only_headings_is_refused() -> None:
     assert problems("") == [("empty-file", 1, None)]
     assert problems(HEADINGS) == [("no-rows", 1, None)]
+
+
+@pytest.mark.parametrize(("mark", "said"), [(";", "semicolons"), ("\t", "tabs")])
+def test_a_file_with_other_marks_between_its_fields_is_told_which_are_right(mark: str, said: str) -> None:
+    refusal = organisation_file.read(f"{HEADINGS}\nacas,Acas".replace(",", mark).encode())
+    assert isinstance(refusal, Refusal)
+    assert f"separated by {said}; save the file with commas" in refusal.sentence
+
+
+def test_what_headings_are_right_is_said_once() -> None:
+    refusal = organisation_file.read(b"key,colour,shape\na,red,round")
+    assert isinstance(refusal, Refusal)
+    said = [str(problem["sentence"]) for problem in refusal.data["problems"]]
+    assert len(said) > 2
+    assert sum("headings" in sentence for sentence in said) == 1
 
 
 def test_a_file_that_is_no_csv_or_no_text_is_refused_with_the_line() -> None:
