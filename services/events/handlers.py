@@ -224,6 +224,11 @@ def representative_stood_down(event: membership.RepresentativeStoodDown, work: W
     work.put(NETWORKS, event.network, member.stood_down(work.load(NETWORKS, event.network), event))
 
 
+@on.event(membership.OfficeMoved, loads=lambda event: [(NETWORKS, event.network)])
+def office_moved(event: membership.OfficeMoved, work: Work) -> None:
+    work.put(NETWORKS, event.network, member.moved(work.load(NETWORKS, event.network), event))
+
+
 @on.event(
     membership.MemberNetworkAdmitted, loads=lambda event: [(MEMBERS, event.membership), (NETWORKS, event.network)]
 )

@@ -163,6 +163,12 @@ def network_changed(event: known.NetworkEvent, work: Work) -> None:
     work.put(NETWORKS, event.network, known.network_after(work.load(NETWORKS, event.network), event))
 
 
+@on.event(membership.OfficeMoved, loads=lambda event: [(NETWORKS, event.network)])
+def office_moved(event: membership.OfficeMoved, work: Work) -> None:
+    """Nobody is told; who wants to hear of a region hears of the network there from now on."""
+    work.put(NETWORKS, event.network, known.network_after(work.load(NETWORKS, event.network), event))
+
+
 @on.event(membership.MemberNetworkAdmitted, loads=concerned)
 def member_network_admitted(event: membership.MemberNetworkAdmitted, work: Work) -> None:
     tell(event, work)

@@ -130,6 +130,7 @@ async def a_steward_goes(teller: Teller, world: World) -> None:
     network = await register_network(teller, first, organisation, office)
     appointed = membership.AppointRepresentative(network=network, person=teller.id(), principal=first)
     await teller.do(first, appointed)
+    await teller.do(first, membership.MoveOffice(network=network, office=teller.random.choice(OFFICES)))
     await teller.do(first, membership.HandOverStewardship(network=network, principal=second))
     await teller.do(second, membership.ApplyForMembership(umbrella=world.fair, network=network))
     declined = membership.DeclineMemberNetwork(umbrella=world.fair, network=network, reason="It is not the season.")

@@ -15,6 +15,7 @@ from shared.contracts.membership import (
     ConfirmNetworkHome,
     GivenOffice,
     HandOverStewardship,
+    MoveOffice,
     NetworkCarriedOver,
     NetworkRegistered,
     Office,
@@ -44,7 +45,7 @@ REGISTER = RegisterNetwork(name="Leeds staff network", reach="local", organisati
 
 
 def registered(command: RegisterNetwork = REGISTER, **known: Any) -> list[Event] | Refusal:
-    known = {"organisation": HOME, "parent": None} | known
+    known = {"organisation": HOME, "parent": None, "beside": ()} | known
     return network.register(command, "sam", network_id=NETWORK, group_id=GROUP, **known)
 
 
@@ -80,6 +81,59 @@ def test_a_network_sets_out_from_the_place_of_its_home_organisation_unless_it_sa
     bradford = RegisterNetwork.model_validate(REGISTER.model_dump() | {"office": LEEDS | {"place": "Bradford"}})
     assert after(registered(bradford)).office == Office(**LEEDS | {"place": "Bradford"})
     assert after(registered(organisation=HOME.model_copy(update={"latitude": None}))).office is None
+
+
+def test_where_a_register_names_no_town_the_name_of_the_body_stands_for_it() -> None:
+    office = after(registered(organisation=HOME.model_copy(update={"place": None}))).office
+    assert office == Office(**LEEDS | {"place": "Leeds City Council"})
+
+
+def test_a_network_is_registered_once_however_its_name_is_written() -> None:
+    state = after(registered())
+    again = REGISTER.model_copy(update={"name": "LEEDS  Staff Network"})
+    decision = registered(again, beside=[state])
+    assert code(decision) == "network-registered-already"
+    assert isinstance(decision, Refusal)
+    assert decision.data == {"network": NETWORK}
+    assert not isinstance(
+        registered(REGISTER.model_copy(update={"name": "Leeds night staff"}), beside=[state]), Refusal
+    )
+
+
+YORK = Office(**LEEDS | {"place": "York", "latitude": 53.96, "longitude": -1.08})
+
+
+def move(state: Network | None, person: str | None = None, by: str = "sam") -> Any:
+    command = MoveOffice(network=NETWORK, office=GivenOffice(**YORK.model_dump()), person=person)
+    return network.move_office(state, command, by)
+
+
+def test_whoever_set_out_from_the_office_of_a_network_moves_with_it() -> None:
+    leeds = Office(**LEEDS)
+    bradford = Office(**LEEDS | {"place": "Bradford"})
+    state = after(registered())
+    state = after(appoint(state, ANNE, "anne"), state)
+    state = after(appoint(state, BEN, "ben", office=bradford), state)
+    moved = after(move(state, by="anne"), state)
+    assert moved.office == YORK
+    assert {person: who.office for person, who in moved.representatives.items()} == {ANNE: YORK, BEN: bradford}
+    assert move(moved) == []
+    alone = after(move(state, person=BEN), state)
+    assert (alone.office, alone.representatives[BEN].office) == (leeds, YORK)
+
+
+def test_whoever_was_appointed_before_any_office_was_known_sets_out_from_the_first_one() -> None:
+    state = after(registered(organisation=HOME.model_copy(update={"latitude": None})))
+    state = after(appoint(state, ANNE, "anne"), state)
+    assert state.representatives[ANNE].office is None
+    assert after(move(state), state).representatives[ANNE].office == YORK
+
+
+def test_strangers_move_no_office_and_nobody_one_of_a_person_unknown() -> None:
+    state = after(registered())
+    assert code(move(None)) == "network-unknown"
+    assert code(move(state, by="stranger")) == "not-of-this-network"
+    assert code(move(state, person=ANNE)) == "not-a-representative"
 
 
 def test_an_office_lies_in_its_nation() -> None:

@@ -1,5 +1,6 @@
 """Each wall of the house (``[tool.importlinter]`` in pyproject.toml) is broken once, in a copy, and must say so."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -7,6 +8,7 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
+import grimp
 import pytest
 
 ROOT = Path(__file__).parents[2]
@@ -126,3 +128,45 @@ def test_a_breach_fails_the_lint_and_is_named(house: Path, breach: Breach) -> No
 
 def test_every_wall_is_breached_by_some_test() -> None:
     assert {breach.wall for breach in BREACHES} == set(names_of_walls())
+
+
+# ---- what rules are made of ----------------------------------------------------------------------------------------
+
+OF_THE_LIBRARY = {
+    "calendar", "collections", "dataclasses", "datetime", "decimal", "fractions", "functools", "graphlib", "hashlib",
+    "bisect", "itertools", "json", "math", "operator", "re", "statistics", "string", "types", "typing", "unicodedata",
+    "zoneinfo",
+}  # fmt: skip
+OF_OTHERS = {"pydantic", "numpy", "icalendar", "rapidfuzz"}
+"""Whoever adds one says why in docs/decisions."""
+
+
+def impure(graph: grimp.ImportGraph) -> list[str]:
+    """Imports of the domains that are neither pure parts of the library, nor packages named here, nor ours."""
+    domains = [module for module in graph.modules if re.match(r"services\.\w+\.domain\b", module)]
+    assert len(domains) > 40
+    return [
+        f"{module} imports {imported}"
+        for module in sorted(domains)
+        for imported in sorted(graph.find_modules_directly_imported_by(module))
+        if imported.split(".")[0] not in {"services", "shared"} | OF_THE_LIBRARY | OF_OTHERS
+    ]
+
+
+def test_a_rule_is_made_of_nothing_that_knows_a_clock_or_the_world() -> None:
+    graph = grimp.build_graph("services", "shared", include_external_packages=True)
+    assert impure(graph) == []
+    graph.add_module("httpx", is_squashed=True)
+    graph.add_import(importer="services.events.domain.travel", imported="httpx")
+    assert impure(graph) == ["services.events.domain.travel imports httpx"]
+
+
+def test_nobody_asks_the_time_but_the_one_clock(house: Path) -> None:
+    rule = house / "services" / "membership" / "domain" / "steering_group.py"
+    rule.write_text(rule.read_text().replace("MAX_FTE = 6", "MAX_FTE = 6\nNOW = datetime.now()", 1))
+    program = Path(sys.executable).parent / "ruff"
+    checked = subprocess.run(
+        [program, "check", "--no-cache", rule], cwd=house, capture_output=True, text=True, check=False
+    )
+    assert "TID251" in checked.stdout
+    assert "shared.clock" in checked.stdout

@@ -311,6 +311,22 @@ def test_who_stood_down_is_planned_for_no_longer(service: Service) -> None:
     assert [place["place"] for place in offices[networks["north"]]] == ["Edinburgh"]
 
 
+def test_whoever_moves_is_planned_for_from_where_they_are_now(service: Service) -> None:
+    networks = service.country()
+    person = service.people[networks["north"]]
+    service.hear(
+        membership.OfficeMoved(network=networks["north"], person=None, office=office("Cardiff")),
+        membership.OfficeMoved(network=networks["north"], person=person, office=office("Edinburgh")),
+    )
+    inputs: Any = service.ask(ShowPlanInputs(plan=service.planned())).inputs
+    offices = {member["network"]: member["offices"] for member in inputs["inputs"]["members"]}
+    assert [place["place"] for place in offices[networks["north"]]] == ["Edinburgh"]
+    service.hear(membership.RepresentativeStoodDown(network=networks["north"], person=person, principal="p0"))
+    inputs = service.ask(ShowPlanInputs(plan=service.planned())).inputs
+    offices = {member["network"]: member["offices"] for member in inputs["inputs"]["members"]}
+    assert [place["place"] for place in offices[networks["north"]]] == ["Cardiff"]
+
+
 def test_a_blackout_of_one_umbrella_leaves_others_alone_and_ends_when_it_is_lifted(service: Service) -> None:
     days = {"first": date(2027, 1, 1), "last": date(2027, 1, 31)}
     mine = service.do(DeclareBlackout(name="Mine", umbrella=service.umbrella, **days))

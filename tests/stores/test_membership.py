@@ -161,6 +161,20 @@ def service(store_of: StoreOf) -> Service:
     return Service(store_of("membership"))
 
 
+def test_a_network_has_one_voice_however_often_it_is_registered(service: Service) -> None:
+    home, other = service.organisation("leeds-city-council", "council"), service.organisation("york-council", "council")
+    first = service.do(RegisterNetwork(name="Wellbeing", reach="local", organisation=home))
+    for name in ("Wellbeing", "wellbeing "):
+        again = service.send(RegisterNetwork(name=name, reach="local", organisation=home))
+        assert again["refusal"]["code"] == "network-registered-already"
+        assert again["refusal"]["data"] == {"network": first}
+    service.do(RegisterNetwork(name="Wellbeing", reach="local", organisation=other))
+    parent = service.umbrella()
+    service.do(RegisterNetwork(name="Wellbeing", reach="local", parent=parent))
+    again = service.send(RegisterNetwork(name="Wellbeing", reach="local", parent=parent))
+    assert again["refusal"]["code"] == "network-registered-already"
+
+
 def an_import(*rows: dict[str, Any]) -> ImportOrganisations:
     return ImportOrganisations(register_name="GOV.UK", rows=tuple(OrganisationRow(**row) for row in rows))
 

@@ -360,6 +360,11 @@ def test_somebody_outside_hears_what_they_subscribed_to_and_nothing_else(founded
     assert [message["data"]["topic"] for message in founded.sent("zoe")] == ["decisions"]
     founded.hear(appointed(CARDIFF, "gwen"))
     assert founded.sent("zoe")[-1]["data"]["why"] == ["You subscribed to membership in the region Wales."]
+    leeds = membership.Office(
+        place="Leeds", region="Yorkshire and The Humber", nation="England", latitude=53.8, longitude=-1.5
+    )
+    founded.hear(membership.OfficeMoved(network=CARDIFF, person=None, office=leeds), appointed(CARDIFF, "gareth"))
+    assert [message["data"]["topic"] for message in founded.sent("zoe")] == ["decisions", "membership"]
     subscription = reply["done"]["id"]
     assert founded.send(Unsubscribe(subscription=subscription), "zoe")["outcome"] == "done"
     founded.hear(decided())

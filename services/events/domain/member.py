@@ -10,6 +10,7 @@ from shared.contracts.membership import (
     MemberNetworkAdmitted,
     NetworkRegistered,
     Office,
+    OfficeMoved,
     RepresentativeAppointed,
     RepresentativeStoodDown,
 )
@@ -82,6 +83,15 @@ def stood_down(network: Network | None, event: RepresentativeStoodDown) -> Netwo
     known = network or Network(id=event.network)
     person = known.representatives.get(event.person, Representative(office=None))
     return _with(known, event.person, person.model_copy(update={"stood_down": True}))
+
+
+def moved(network: Network | None, event: OfficeMoved) -> Network:
+    """The network, or one of its representatives, setting out from another office."""
+    known = network or Network(id=event.network)
+    if event.person is None:
+        return known.model_copy(update={"office": event.office})
+    person = known.representatives.get(event.person, Representative(office=None))
+    return _with(known, event.person, person.model_copy(update={"office": event.office}))
 
 
 def _with(network: Network, person: str, representative: Representative) -> Network:

@@ -48,8 +48,8 @@ def plan(inputs: Inputs, holidays: Holidays, digest: str) -> Planned | Impossibl
     if not members:
         return Impossible(
             code="no-office-known",
-            sentence="No office of any member network is known, so no journey can be told; "
-            "say in membership where networks or their representatives set out from.",
+            sentence="No office of any member network is known, so no journey can be told. Their stewards or "
+            "representatives say where they set out from with membership's move-office.",
         )
     venues = sorted(inputs.venues, key=lambda venue: venue.venue)
     travel = _map(members, venues, known_times(inputs.known_times))

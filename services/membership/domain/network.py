@@ -1,6 +1,6 @@
 """Networks, where they stand under one another, and who speaks for them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from pydantic import BaseModel
@@ -14,10 +14,12 @@ from shared.contracts.membership import (
     DeputyWithdrawn,
     GiveUpStewardship,
     HandOverStewardship,
+    MoveOffice,
     NetworkCarriedOver,
     NetworkHomeConfirmed,
     NetworkRegistered,
     Office,
+    OfficeMoved,
     Reach,
     RegisterNetwork,
     RepresentativeAppointed,
@@ -106,10 +108,12 @@ def register(
     group_id: str,
     organisation: Organisation | None,
     parent: Network | None,
+    beside: Iterable[Network],
 ) -> list[Event] | Refusal:
     """Registers a network. ``organisation`` and ``parent`` are what the command names, where they exist.
 
-    ``group_id`` becomes the id of the steering group if the network is an umbrella.
+    ``beside`` are the networks there are with the same home. ``group_id`` becomes the id of the steering group if the
+    network is an umbrella.
     """
     if command.organisation is None and command.parent is None:
         return Refusal(
@@ -131,21 +135,8 @@ def register(
             field="organisation",
             data={"successors": list(organisation.successors)},
         )
-    if command.parent is not None:
-        if parent is None:
-            return Refusal(
-                code="network-unknown",
-                sentence=f"No network has the id {command.parent}; list-networks shows those there are.",
-                field="parent",
-            )
-        if REACHES.index(parent.reach) <= REACHES.index(command.reach):
-            return Refusal(
-                code="parent-reaches-no-further",
-                sentence=f"A {command.reach} network cannot stand under {parent.name}, which is {parent.reach}: "
-                "a local network stands under a regional or national one, a regional under a national one.",
-                field="parent",
-                data={"reach": command.reach, "parent_reach": parent.reach},
-            )
+    if refusal := _under(command, parent) or _registered_already(command, beside):
+        return refusal
     return [
         NetworkRegistered(
             network=network_id,
@@ -163,14 +154,77 @@ def register(
     ]
 
 
+def _under(command: RegisterNetwork, parent: Network | None) -> Refusal | None:
+    """Refuses a parent network that is not there, or reaches no further."""
+    if command.parent is None:
+        return None
+    if parent is None:
+        return unknown(command.parent, "parent")
+    if REACHES.index(parent.reach) > REACHES.index(command.reach):
+        return None
+    return Refusal(
+        code="parent-reaches-no-further",
+        sentence=f"A {command.reach} network cannot stand under {parent.name}, which is {parent.reach}: "
+        "a local network stands under a regional or national one, a regional under a national one.",
+        field="parent",
+        data={"reach": command.reach, "parent_reach": parent.reach},
+    )
+
+
+def _registered_already(command: RegisterNetwork, beside: Iterable[Network]) -> Refusal | None:
+    """Refuses a second network of one name and home: each would have a voice, with the same people behind it."""
+    namesake = next((one for one in beside if _plainly(one.name) == _plainly(command.name)), None)
+    if namesake is None:
+        return None
+    return Refusal(
+        code="network-registered-already",
+        sentence=f"{namesake.name} is registered with that home already, with the id {namesake.id}; a network has one "
+        "voice, so it is registered once.",
+        field="name",
+        data={"network": namesake.id},
+    )
+
+
+def _plainly(name: str) -> str:
+    return " ".join(name.casefold().split())
+
+
 def _office_of(organisation: Organisation | None) -> Office | None:
+    """Where a body is, as far as its register says. That of councils names no town; the body's name stands for it."""
     if organisation is None:
         return None
-    place, region, nation = organisation.place, organisation.region, organisation.nation
+    region, nation = organisation.region, organisation.nation
     latitude, longitude = organisation.latitude, organisation.longitude
-    if place and region and nation and latitude is not None and longitude is not None:
+    if region and nation and latitude is not None and longitude is not None:
+        place = organisation.place or organisation.name
         return Office(place=place, region=region, nation=nation, latitude=latitude, longitude=longitude)
     return None
+
+
+def move_office(network: Network | None, command: MoveOffice, principal: str) -> list[Event] | Refusal:
+    """Says where people set out from: one representative, or the network and all who set out from where it did."""
+    if network is None:
+        return unknown(command.network)
+    if not acts_for(network, principal):
+        return Refusal(
+            code="not-of-this-network",
+            sentence=f"{principal} cannot move an office of {network.name}: its steward and its representatives may.",
+        )
+    if command.person is not None and command.person not in network.representatives:
+        return Refusal(
+            code="not-a-representative",
+            sentence=f"The person {command.person} does not speak for {network.name}, so no office of theirs is known.",
+            field="person",
+        )
+    office = Office(**command.office.model_dump())
+    set_out = {None: network.office} | {person: who.office for person, who in network.representatives.items()}
+    if command.person is not None:
+        moving: list[str | None] = [command.person]
+    else:
+        moving = [person for person, before in set_out.items() if before in (None, network.office)]
+    return [
+        OfficeMoved(network=network.id, person=person, office=office) for person in moving if set_out[person] != office
+    ]
 
 
 def appoint_representative(
@@ -357,6 +411,11 @@ def evolve(network: Network | None, event: Event) -> Network:  # noqa: PLR0911  
             return network.model_copy(update={"organisation": event.organisation, "home_confirmed": False})
         case NetworkHomeConfirmed(), Network():
             return network.model_copy(update={"home_confirmed": True})
+        case OfficeMoved(person=None), Network():
+            return network.model_copy(update={"office": event.office})
+        case OfficeMoved(person=str() as person), Network():
+            moved = network.representatives[person].model_copy(update={"office": event.office})
+            return _with(network, {**network.representatives, person: moved})
     raise TypeError(f"{event.wire.type} does not happen to {network}")
 
 

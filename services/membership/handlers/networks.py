@@ -21,6 +21,7 @@ from shared.contracts.membership import (
     GiveUpStewardship,
     HandOverStewardship,
     ListNetworks,
+    MoveOffice,
     NetworkPage,
     NetworkView,
     RegisterNetwork,
@@ -34,7 +35,14 @@ from shared.refusal import Refusal
 from shared.unit_of_work import Place, Reader, Work
 
 
-@on.command(RegisterNetwork)
+def _home_of(command: RegisterNetwork) -> list[Place]:
+    """Locked: of two networks of one name that are registered at once, one comes first."""
+    if command.organisation:
+        return [(ORGANISATIONS, command.organisation)]
+    return [(NETWORKS, command.parent)] if command.parent else []
+
+
+@on.command(RegisterNetwork, loads=_home_of)
 def register_network(command: RegisterNetwork, work: Work) -> Done | Refusal:
     if refusal := starter_path.cannot_form(command):
         return refusal
@@ -47,9 +55,16 @@ def register_network(command: RegisterNetwork, work: Work) -> Done | Refusal:
         group_id=work.new_id(),
         organisation=work.load(ORGANISATIONS, command.organisation) if command.organisation else None,
         parent=work.load(NETWORKS, command.parent) if command.parent else None,
+        beside=store.networks_at(work, command.organisation, command.parent),
     )
     done = work.save(NETWORKS, id_, decision)
     return starter_paths.begin(done, work, has=has) if command.forming and isinstance(done, Done) else done
+
+
+@on.command(MoveOffice, loads=lambda command: [(NETWORKS, command.network)])
+def move_office(command: MoveOffice, work: Work) -> Done | Refusal:
+    state = work.load(NETWORKS, command.network)
+    return work.save(NETWORKS, command.network, network.move_office(state, command, work.principal))
 
 
 @on.command(AppointRepresentative, loads=lambda command: [(NETWORKS, command.network)])

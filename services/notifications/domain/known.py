@@ -78,6 +78,7 @@ NetworkEvent = (
     | membership.StewardshipEnded
     | membership.DeputyNamed
     | membership.DeputyWithdrawn
+    | membership.OfficeMoved
 )
 
 
@@ -93,6 +94,8 @@ def network_after(network: Network | None, event: NetworkEvent) -> Network:
             return network.model_copy(update={"steward": event.steward})
         case membership.StewardshipEnded():
             return network.model_copy(update={"steward": None})
+        case membership.OfficeMoved(person=None):
+            return network.model_copy(update={"region": event.office.region})
         case membership.RepresentativeAppointed() | membership.DeputyNamed():
             representatives = {**representatives, event.person: Representative(principal=event.principal)}
         case membership.RepresentativeStoodDown() | membership.DeputyWithdrawn():

@@ -113,6 +113,21 @@ class StandDownRepresentative(Command):
     person: Id
 
 
+class MoveOffice(Command):
+    """Says from where people of a network set out to meetings from now on. Sent by its steward or a representative.
+
+    What was travelled before stays as it was.
+    """
+
+    network: Id
+    office: GivenOffice
+    person: Id | None = Field(
+        default=None,
+        description="the representative whose office it is; left out, the network's own, and that of every "
+        "representative who sets out from there",
+    )
+
+
 class StewardshipHandedOver(Event):
     """A network has another steward."""
 
@@ -148,6 +163,15 @@ class RepresentativeStoodDown(Event):
     network: Id
     person: Id
     principal: Principal
+
+
+class OfficeMoved(Event):
+    """People of a network set out to meetings from another office."""
+
+    key = "network"
+    network: Id
+    person: Id | None = Field(description="the representative whose office it is; none for the network's own")
+    office: Office
 
 
 class ApplyForMembership(Command):
