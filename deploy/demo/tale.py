@@ -231,8 +231,8 @@ class Tale:
         await stage.tell(speaker_of("cabinet-office"), membership.CloseProposal(proposal=proposal))
         await stage.until_heard(membership.ProposalDecided, times)
         view = await stage.ask("secretariat", membership.ShowProposal(proposal=proposal))
-        if view.decision is None:
-            raise DemonstrationFailed(f"{view.title} is not decided")
+        if view.decision is None or view.decision.outcome != "agreed":
+            raise DemonstrationFailed(f"{view.title} is not agreed: {view.decision.sentence if view.decision else ''}")
         stage.say(f"[green]✓ {view.decision.outcome}:[/] {view.decision.sentence}")
         given = [(voice.name, voice.stance) for voice in view.voices if voice.stance and voice.stance.reason]
         if given:

@@ -19,7 +19,7 @@ from sqlalchemy.exc import DBAPIError
 from shared import clock, dead_letters, history, inbox, outbox, tasks, timers
 from shared.contracts import cloudevent, platform
 from shared.contracts.message import Message, subject_of
-from shared.database import LOCK_TIMEOUT, LOOP, LOT, reading, trouble_behind, writing
+from shared.database import AT_ONCE, LOCK_TIMEOUT, LOOP, LOT, reading, trouble_behind, writing
 from shared.loop import Loop
 from shared.outbox import OUTBOX
 from shared.surface import Arrival, Received, Surface
@@ -98,6 +98,35 @@ class Driver:
 @pytest.fixture
 def loop(store: Engine, on: Surface) -> Driver:
     return Driver(store, on)
+
+
+def statements_for(loop: Driver, *arrivals: Arrival) -> int:
+    """How many statements a transaction of these messages takes."""
+    said: list[str] = []
+    listen = partial(event.listens_for, loop.store, "before_cursor_execute")
+    hear = listen()(lambda _connection, _cursor, statement, *_: said.append(statement))
+    loop.run(*arrivals)
+    event.remove(loop.store, "before_cursor_execute", hear)
+    return len(said)
+
+
+def test_many_messages_take_no_more_statements_than_few(loop: Driver) -> None:
+    """On SQLite one for each 64 rows of a table, which are handed over together (``shared.database``)."""
+
+    def deposits(count: int) -> list[Arrival]:
+        return [loop.command(Deposit(account=new_id(), amount=1)) for _ in range(count)]
+
+    def events(count: int) -> list[Arrival]:
+        return [loop.event(new_id(), 1) for _ in range(count)]
+
+    for made in (deposits, events):
+        made_once = statements_for(loop, *made(2))  # what is made once for every statement is made by now
+        few = statements_for(loop, *made(2))
+        assert few <= made_once < 25
+        tables = 5  # that a message of these writes to at the most
+        allowed = few if loop.store.dialect.name != "sqlite" else few + tables * (500 // AT_ONCE)
+        assert statements_for(loop, *made(500)) <= allowed
+        assert few <= statements_for(loop, *made(64)) <= few + (0 if loop.store.dialect.name != "sqlite" else 1)
 
 
 def test_a_command_leaves_its_effect_and_its_event_in_one_commit(loop: Driver) -> None:
