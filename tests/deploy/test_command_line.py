@@ -74,7 +74,10 @@ def test_ctrl_c_ends_it_without_a_word_also_while_it_is_loading(after: float, tm
 
 def test_help_names_every_group_and_command() -> None:
     said = concord("--help").stdout
-    for name in ("send", "ask", "publish", "watch", "dead-letters", "status", "access", "contracts", "reconcile"):
+    named = (
+        "up demo send ask publish watch import dead-letters status top access contracts reconcile backup restore init"
+    )
+    for name in named.split():
         assert re.search(rf"^│ {name} ", said, re.MULTILINE), name
 
 
