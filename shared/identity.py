@@ -37,6 +37,8 @@ ROLES = (*SERVICES, *PEOPLE_AND_PROGRAMS)
 
 ACCOUNT = "CONCORD"
 DELIVERIES = "DELIVERIES"
+INBOUND_REFUSED = "INBOUND-REFUSED"
+"""Streams that no service has for itself: what subscribers are told, and what publishers are refused."""
 UNLIMITED = -1
 NAME = "{{name()}}"  # the server puts the principal here; only a whole token is replaced by every server version
 
@@ -146,7 +148,7 @@ _READING_STREAMS = (
 
 
 def _service(service: str, inbox: str) -> Permissions:
-    streams = [service.upper(), "INBOUND-REFUSED"]
+    streams = [service.upper(), INBOUND_REFUSED]
     published = [f"{service}.{MAJOR}.event.>"]
     if service == "notifications":
         streams.append(DELIVERIES)

@@ -17,12 +17,11 @@ from nats import errors
 from nats.aio.client import Client
 
 from shared.contracts.message import MAJOR, contracts, subject_of
-from shared.identity import DELIVERIES, SERVICES
+from shared.identity import DELIVERIES, INBOUND_REFUSED, SERVICES
 
 log = structlog.get_logger()
 
 INBOUND = "INBOUND"
-INBOUND_REFUSED = "INBOUND-REFUSED"
 
 INBOUND_MAX_AGE = timedelta(days=30)
 """How long what other systems published is kept; an inbox must remember ids for longer than this."""

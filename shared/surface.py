@@ -193,9 +193,15 @@ class Surface:
         else:
             message = TaskOutcome(**data)
             key = f"task {message.task}"
-        source, type_ = f"/concord/{self.service}", f"{kind}.{message.name}"
-        correlationid, traceparent = data.get("correlationid"), data.get("traceparent")  # a timer begins anew
-        envelope = Envelope(key, source, type_, message.key, None, None, correlationid, None, traceparent, {})
+        envelope = Envelope(
+            key,
+            f"/concord/{self.service}",
+            f"{kind}.{message.name}",
+            {},
+            subject=message.key,
+            correlationid=data.get("correlationid"),  # a timer begins anew
+            traceparent=data.get("traceparent"),
+        )
         handler = (self.timers if kind == "timer" else self.tasks).get(message.name)
         return Arrival(kind, message.name, key, received, self.service, message, envelope, handler)
 
@@ -223,8 +229,7 @@ class Surface:
         known = blake2b(f"{arrival.name} {envelope.id}".encode(), digest_size=16).hexdigest()
         arrival.key = f"command {SEALED} {known}"
         arrival.digest = _digest(arrival.name, arrival.message)
-        source = f"/concord/{self.service}"
-        arrival.envelope = Envelope(new_id(), source, envelope.type, None, None, None, None, None, None, envelope.data)
+        arrival.envelope = Envelope(new_id(), f"/concord/{self.service}", envelope.type, envelope.data)
 
     def _read_inbound(self, received: Received, tokens: list[str], place: str) -> Arrival:
         publisher, name = tokens[2], tokens[3]

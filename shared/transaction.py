@@ -22,6 +22,7 @@ from shared.contracts.cloudevent import Envelope
 from shared.contracts.message import subject_of
 from shared.contracts.platform import DiscardDeadLetter, Done, Failure, InboundRefused, ReplayDeadLetter, Reply
 from shared.database import reason_without_values, savepoint, trouble_behind
+from shared.identity import INBOUND_REFUSED
 from shared.outbox import Unsent
 from shared.refusal import Refusal
 from shared.surface import SEALED, Arrival, Received, Surface
@@ -29,8 +30,6 @@ from shared.telemetry import about
 from shared.testing.fault_points import fault_point
 from shared.timers import Timer
 from shared.unit_of_work import Batch, NotWritten, Work, new_id
-
-INBOUND_REFUSED_STREAM = "INBOUND-REFUSED"
 
 log = structlog.get_logger()
 
@@ -305,11 +304,11 @@ class Together:
         return result
 
     def _tell_publisher(self, arrival: Arrival, refusal: Refusal) -> None:
-        envelope = arrival.envelope or Envelope(arrival.key, "", "", None, None, None, None, None, None, {})
+        envelope = arrival.envelope or Envelope(arrival.key, source="", type="", data={})
         known = arrival.envelope.id if arrival.envelope else refusal.data.get("id")
         notice = InboundRefused(publisher=arrival.principal, name=arrival.name, message=known, refusal=refusal)
         work = Work(self.batch, envelope, arrival.principal)
-        work.announce(INBOUND_REFUSED_STREAM, subject_of(InboundRefused, arrival.principal), arrival.principal, notice)
+        work.announce(INBOUND_REFUSED, subject_of(InboundRefused, arrival.principal), arrival.principal, notice)
         self.batch.agree(work.changes)
 
     # ---- dead letters --------------------------------------------------------------------------------------------

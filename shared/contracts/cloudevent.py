@@ -51,13 +51,13 @@ class Envelope(NamedTuple):
     id: str
     source: str
     type: str
-    subject: str | None
-    time: datetime | None
-    sequence: int | None
-    correlationid: str | None
-    causationid: str | None
-    traceparent: str | None
     data: dict[str, Any]
+    subject: str | None = None
+    time: datetime | None = None
+    sequence: int | None = None
+    correlationid: str | None = None
+    causationid: str | None = None
+    traceparent: str | None = None
 
 
 def schema_address(contract: type[Message]) -> str:
@@ -148,13 +148,13 @@ def _plain(payload: bytes) -> Envelope | None:
         attributes["id"],
         attributes["source"],
         attributes["type"],
+        attributes["data"],
         get("subject"),
         time,
         get("sequence"),
         get("correlationid"),
         get("causationid"),
         get("traceparent"),
-        attributes["data"],
     )
 
 
@@ -287,6 +287,7 @@ def _envelope(attributes: dict[str, Any]) -> Envelope | Refusal:  # noqa: PLR091
         attributes["id"],
         attributes["source"],
         attributes["type"],
+        data,
         get("subject"),
         time,
         sequence,
@@ -294,7 +295,6 @@ def _envelope(attributes: dict[str, Any]) -> Envelope | Refusal:  # noqa: PLR091
         get("causationid"),
         # W3C Trace Context: a traceparent that cannot be read is to be ignored, not to stop the message.
         trace if type(trace) is str and _traceparent(trace) else None,
-        data,
     )
 
 

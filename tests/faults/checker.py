@@ -24,18 +24,17 @@ from shared.contracts.message import REGISTER, Command, Event
 from shared.contracts.platform import Done
 from shared.database import reading
 from shared.dead_letters import DEAD_LETTERS
-from shared.identity import DELIVERIES, SERVICES
+from shared.identity import DELIVERIES, INBOUND_REFUSED, SERVICES
 from shared.inbox import PARKED
 from shared.outbox import OUTBOX, UNSENT
 from shared.streams import DUPLICATE_WINDOW, event_stream
-from shared.transaction import INBOUND_REFUSED_STREAM
 from shared.unit_of_work import Aggregate, load
 from tests.faults.ledger import Ledger
 from tests.faults.schedule import PLATFORM
 from tests.faults.stack import Stack
 from tests.faults.teller import WITNESS
 
-STREAMS = (*map(event_stream, SERVICES), DELIVERIES, INBOUND_REFUSED_STREAM)
+STREAMS = (*map(event_stream, SERVICES), DELIVERIES, INBOUND_REFUSED)
 READ_AT_ONCE = 1000
 IN_CONFIDENCE = (membership.PersonLeft,)
 """Inbound messages whose events do not say what they came from."""

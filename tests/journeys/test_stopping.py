@@ -29,8 +29,8 @@ from shared.contracts.membership import (
 )
 from shared.contracts.notifications import ListDeliveries, Subscribe
 from shared.contracts.platform import Health
-from shared.identity import SERVICES, Keys
-from shared.streams import INBOUND_REFUSED, ApiError, api, durables
+from shared.identity import INBOUND_REFUSED, SERVICES, Keys
+from shared.streams import ApiError, api, durables
 from shared.testing.nats import write_breakers_creds
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
