@@ -182,6 +182,9 @@ def _show_fields(fields: dict[str, Any], console: Console) -> None:
 def _show_rows(rows: list[dict[str, Any]], console: Console) -> None:
     # What no row has to say is left out: a column of dashes tells nobody anything.
     names = list(dict.fromkeys(name for row in rows for name, part in row.items() if part not in EMPTY))
+    if any(isinstance(part, list) and part and isinstance(part[0], dict) for row in rows for part in row.values()):
+        _show_blocks(rows, names, console)  # a table within a cell could not be read
+        return
     table = Table(box=box.SIMPLE_HEAD, header_style="bold")
     cells = {name: [cell(row.get(name)) for row in rows] for name in names}
     for name in names:
@@ -193,6 +196,10 @@ def _show_rows(rows: list[dict[str, Any]], console: Console) -> None:
     if needed <= console.width or len(names) <= COLUMNS_TO_FOLD:
         _put(table, console)
         return
+    _show_blocks(rows, names, console)
+
+
+def _show_blocks(rows: list[dict[str, Any]], names: list[str], console: Console) -> None:
     for row in rows:
         _show_fields({name: part for name, part in row.items() if name in names}, console)
         console.print()

@@ -10,14 +10,16 @@ import subprocess
 import sys
 import time
 from importlib.metadata import version
+from io import StringIO
 from pathlib import Path
 from typing import Any, get_args
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from deploy.cli import app, options
-from deploy.cli.output import cell
+from deploy.cli.output import cell, show
 from shared.broker import principal_of
 from shared.contracts.message import Message, contracts
 from shared.identity import ROLES, SERVICES, Keys, write_creds
@@ -475,6 +477,15 @@ def test_colours_are_for_a_terminal_and_a_pipe_gets_plain_lines(tmp_path: Path) 
     assert piped.returncode == 3
     assert "\x1b[" not in piped.stdout + piped.stderr
     assert piped.stderr.startswith("Refused: ")
+
+
+def test_lists_within_rows_are_tables_of_their_own() -> None:
+    console = Console(file=StringIO(), width=80)
+    show([{"group": "one", "seats": [{"role": "lead"}, {"role": "co-lead"}]}, {"group": "two", "seats": []}], console)
+    lines = [line.strip() for line in console.file.getvalue().splitlines()]  # type: ignore[attr-defined]
+    assert [line for line in lines if line and set(line) != {"─"}] == [
+        "group  one", "seats", "role", "lead", "co-lead", "group  two", "seats  none",
+    ]  # fmt: skip
 
 
 def test_any_plain_value_has_a_line_of_text() -> None:

@@ -354,6 +354,14 @@ def what_no_event_tells_is_there(facts: Facts) -> Iterator[str]:
     yield from (f"the plan {id_} is still in hand" for id_, plan in plans.items() if plan.state == "in-hand")
     worked = Counter(each.plan for each in facts.of("events", "WORKED_FROM").values())
     yield from _differences("what plans were worked out from", worked, Counter(plans.keys()))
+    fell_due = {
+        (sent.aggregate, sent.data["recommendation"]) for sent in facts.events_of(membership.RecommendationFellDue)
+    }
+    for id_, statement in facts.of("membership", "STATEMENTS").items():
+        for key, recommended in statement.recommendations.items():
+            is_due = statement.state == "issued" and recommended.status == "open" and recommended.due < clock.now()
+            if is_due and (id_, key) not in fell_due:
+                yield f"nobody heard that the recommendation {key} of {id_} fell due at {recommended.due}"
     for id_, proposal in facts.of("membership", "PROPOSALS").items():
         if proposal.state == "open" and proposal.deadline < clock.now():
             yield f"the proposal {id_} is open after its deadline, {proposal.deadline}"

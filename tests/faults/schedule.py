@@ -24,7 +24,8 @@ OF_TASKS = ("task-begin", "task-done")
 
 MOST_PASSES = 8
 """A process dies the first to eighth time it comes to its point: on its way up, or in the middle of the load."""
-FEWER_PASSES = {**dict.fromkeys((*OF_DEAD_LETTERS, *OF_TASKS), 1), "before-batch-part": 4, "after-batch-part": 4}
+OF_BATCHES = ("before-batch-part", "after-batch-part", "before-batch-commit", "after-batch-commit")
+FEWER_PASSES = {**dict.fromkeys((*OF_DEAD_LETTERS, *OF_TASKS), 1), **dict.fromkeys(OF_BATCHES, 4)}
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,8 @@ ASKERS = 3
 """The first so many members ask for help themselves, and the others give it."""
 
 SHORT_DEADLINE = timedelta(seconds=4)
+DUE_SOON = timedelta(seconds=12)
+"""Until what a statement recommends falls due: it is consulted on before that."""
 PLAN_PAUSE, PLAN_LOOKS = 2.0, 4
 """Seconds between two looks at a plan, and how many: each plan costs a second of a core, which others need."""
 
@@ -305,10 +307,11 @@ async def a_concern_is_raised(teller: Teller, world: World) -> None:
 
 
 async def a_statement_is_issued(teller: Teller, world: World) -> None:
-    author, due = teller.random.choice(MEMBERS), clock.now() + timedelta(days=300)
+    author, soon = teller.random.choice(MEMBERS), teller.random.random() < 0.5
     drafted = membership.DraftStatement(umbrella=world.council, kind="report", title=teller.word(), text="Rest rooms.")
     statement = str((await teller.do(author, drafted)).id)
     elsewhere = world.organisations[EMPLOYER]  # no network speaks for it, so it writes letters
+    due = clock.now() + (DUE_SOON if soon else timedelta(days=300))
     wanted = [
         membership.GivenRecommendation(text="A quiet room in each office.", addressee=who, organisation=which, due=due)
         for who, which in (("Every body", None), ("The last of them", elsewhere))
@@ -322,7 +325,11 @@ async def a_statement_is_issued(teller: Teller, world: World) -> None:
         said = membership.CommentOnStatement(statement=statement, network=network, text="Yes.")
         await teller.do(principal, said)
     shown = await teller.see(author, membership.ShowStatement(statement=statement))
-    await teller.do("operator", membership.IssueStatement(statement=statement, version=shown.version))
+    issued = membership.IssueStatement(statement=statement, version=shown.version)
+    if soon:  # whoever comes after it fell due is refused, with good reason
+        await teller.try_to("operator", issued)
+        return
+    await teller.do("operator", issued)
     for principal, network in voices:
         await teller.do(principal, membership.SignStatement(statement=statement, network=network))
     await teller.do(MEMBERS[0], membership.WithdrawSignature(statement=statement, network=world.members[0]))
