@@ -5,8 +5,11 @@ import signal
 
 def main() -> None:
     """Loads the command line and runs it."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    hears_ctrl_c = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # not in a script's background
+    if hears_ctrl_c:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     from deploy.cli import app  # noqa: PLC0415  this is what takes its time
 
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    if hears_ctrl_c:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     app()

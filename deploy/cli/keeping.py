@@ -90,12 +90,13 @@ def restore(
     answer: dict[str, Any] = {"data": str(data), **manifest.counted()}
     where = str(data) if stores == LOCAL_STORES else "the platform"
     if check:
-        if process := holder(data):
-            raise Complaint(f"The backup is sound, but a stack runs in {data} (process {process}): stop it first.")
-        _carried_out(lambda: backups.check_keys(directory, data), as_json=as_json)
+        against = _what_stands_against(directory, data)
         if as_json:
-            raise finish(Reply(outcome="answered", answer={**answer, "restored": False}), as_json=True)
+            told_of = {**answer, "restored": False, "against": against}
+            raise finish(Reply(outcome="answered", answer=told_of), as_json=True)
         say(f"The backup in {directory} is sound. `concord restore` would put {_in_words(manifest)} into {where}.")
+        if against:
+            note(f"Not yet: {against}")
         return
     _carried_out(lambda: backups.restore_keys(directory, data), as_json=as_json)
     if only_keys:
@@ -112,6 +113,18 @@ def restore(
     say(f"There are {_in_words(manifest)} in {where} again. Start the services: they go on from there.")
     if (address := _address(data)) is not None:
         say(f"It listens at {address}; programs that know another address must be told.")
+
+
+def _what_stands_against(directory: Path, data: Path) -> str | None:
+    from deploy.keeping import backup as backups  # noqa: PLC0415  as above
+
+    if process := holder(data):
+        return f"A stack runs in {data} (process {process}); stop it first, or name another directory with --data."
+    try:
+        backups.check_keys(directory, data)
+    except backups.Refused as refused:
+        return refused.refusal.sentence
+    return None
 
 
 async def _restore(

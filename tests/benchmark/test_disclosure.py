@@ -165,7 +165,8 @@ def test_a_new_round_of_the_same_organisations_with_new_scores_is_shown() -> Non
 
 @pytest.mark.parametrize("in_wales", [15, 13])
 def test_a_region_that_earlier_types_fill_or_cover_but_for_one_organisation_is_withheld(in_wales: int) -> None:
-    scores, before = typed(council=6, charity=8, executive_agency=16)
+    scores, before = typed(council=7, charity=7, executive_agency=9, nhs_body=9, employer=9)
+    scores = {o: Decimal(10 + 7 * i % 41) for i, o in enumerate(scores)}  # types that are alike
     after = {o: Place(region="Wales" if i < in_wales else "London") for i, o in enumerate(scores)}
     figures = released(scores, after, [as_earlier(scores, before)])
     assert figures["stress/region/Wales"].withheld == "gives-back-a-withheld-group"

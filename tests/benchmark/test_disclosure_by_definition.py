@@ -62,7 +62,8 @@ def may_join(
         return "gives-back-a-withheld-group"
     if key[0] != "all" and ("all", None) in here:
         others = [figure_of(made, other) for other in here if other[0] == key[0]]
-        if any(tells_a_side(figure_of(made, ("all", None)), others, len(group), half) for half in (HALF, Fraction())):
+        whole = figure_of(made, ("all", None))
+        if any(tells_a_side(whole, others, len(group), *reading) for reading in READINGS):
             return "gives-back-a-withheld-group"
     return None
 
@@ -77,19 +78,25 @@ EDGE = Fraction(1, 10**6)
 """Less than any two scores or figures differ by, so that it stands for just below and just above."""
 
 
-def told(figure: Figure, half: Fraction) -> list[tuple[int, Fraction, Fraction]]:
+READINGS = ((HALF, False), (Fraction(), False), (Fraction(), True))
+"""What a figure may be off by, and whether the reader knows which scores there can be."""
+
+
+def told(figure: Figure, half: Fraction, levels: bool) -> list[tuple[int, Fraction, Fraction]]:
     """(rank, no lower than, no higher than) for the organisations in the middle, as the median tells of them."""
     size, middle = figure.organisations or 0, Fraction(str(figure.median))
     low, high = middle - half, middle + half
     if size % 2:
         return [(size // 2 + 1, low, high)]
+    if levels:  # both have it, or one has less and the other more
+        return [(size // 2, middle, middle - EDGE), (size // 2 + 1, middle + EDGE, middle)]
     return [(size // 2, max(Fraction(0), 2 * low - 100), high), (size // 2 + 1, low, min(Fraction(100), 2 * high))]
 
 
-def tells_a_side(whole: Figure, others: Sequence[Figure], size: int, half: Fraction) -> bool:
+def tells_a_side(whole: Figure, others: Sequence[Figure], size: int, half: Fraction, levels: bool) -> bool:
     """Whether a median of so many could, whatever it is, leave nearly everybody of a group on one side of a score."""
-    groups = [(figure.organisations or 0, told(figure, half)) for figure in others]
-    everybody, facts = whole.organisations or 0, told(whole, half)
+    groups = [(figure.organisations or 0, told(figure, half, levels)) for figure in others]
+    everybody, facts = whole.organisations or 0, told(whole, half, levels)
     rest = everybody - size - sum(of for of, _ in groups)
     edges = {edge for _, low, high in [*facts, *(fact for _, of in groups for fact in of)] for edge in (low, high)}
     for where in {edge + by for edge in edges for by in (-EDGE, EDGE)}:

@@ -45,7 +45,7 @@ REGISTER = RegisterNetwork(name="Leeds staff network", reach="local", organisati
 
 
 def registered(command: RegisterNetwork = REGISTER, **known: Any) -> list[Event] | Refusal:
-    known = {"organisation": HOME, "parent": None, "beside": ()} | known
+    known = {"organisation": HOME, "parent": None, "beside": {}} | known
     return network.register(command, "sam", network_id=NETWORK, group_id=GROUP, **known)
 
 
@@ -91,12 +91,12 @@ def test_where_a_register_names_no_town_the_name_of_the_body_stands_for_it() -> 
 def test_a_network_is_registered_once_however_its_name_is_written() -> None:
     state = after(registered())
     again = REGISTER.model_copy(update={"name": "LEEDS  Staff Network"})
-    decision = registered(again, beside=[state])
+    decision = registered(again, beside={state.id: state.name})
     assert code(decision) == "network-registered-already"
     assert isinstance(decision, Refusal)
     assert decision.data == {"network": NETWORK}
     assert not isinstance(
-        registered(REGISTER.model_copy(update={"name": "Leeds night staff"}), beside=[state]), Refusal
+        registered(REGISTER.model_copy(update={"name": "Leeds night staff"}), beside={state.id: state.name}), Refusal
     )
 
 

@@ -212,7 +212,7 @@ def test_a_closed_organisation_takes_over_nothing_is_not_renamed_and_has_no_new_
     assert code(organisation_change.rename(closed, command)) == "organisation-closed"
     registering = RegisterNetwork(name="New", reach="local", organisation=closed.id)
     new = networks_.register(
-        registering, "sam", network_id=an_id(5), group_id=an_id(6), organisation=closed, parent=None, beside=()
+        registering, "sam", network_id=an_id(5), group_id=an_id(6), organisation=closed, parent=None, beside={}
     )
     assert code(new) == "organisation-closed"
 

@@ -70,13 +70,18 @@ class Known:
 
 @dataclass(frozen=True)
 class Scale:
-    """The lowest and the highest score there can be, how far a figure may be from what it was rounded from, and whether
-    all scores are taken for one of the two ends."""
+    """The lowest and the highest score there can be, and how far a figure may be from what it was rounded from.
+
+    Whoever reads it may know that all scores are at one of the two ends (``only_ends``), or which scores are possible
+    at all (``levels``): of a figure that lies between two organisations they know then whether both have it, or one has
+    less and the other more.
+    """
 
     lowest: Fraction
     highest: Fraction
     rounding: Fraction
     only_ends: bool = False
+    levels: bool = False
 
     def known(self, size: int, figures: Figures) -> Known:
         """What figures tell of a group. ``ValueError`` if they cannot be, as scores are taken here."""
@@ -87,6 +92,10 @@ class Scale:
             rank = int(before) + 1
             if not beyond:
                 ranks.append(self._between(rank, low, high))
+                continue
+            if self.levels:  # which of the two it is, nobody here knows: so it is taken for both
+                at = floor(low * FINE)
+                ranks += [(rank, at, at - 1), (rank + 1, at + 1, at)]
                 continue
             # It lies between two organisations: neither can be so far off that the other would be beyond the scale.
             least = max(self.lowest, (low - beyond * self.highest) / (1 - beyond))
@@ -132,8 +141,13 @@ class Sides:
 
     def __init__(self, lowest: float, highest: float, rounding: Decimal) -> None:
         ends = Fraction(lowest), Fraction(highest)
-        # Who knows that scores are whole, or only yes or no, reads more out of a figure than who does not.
-        scales = (Scale(*ends, Fraction(rounding)), Scale(*ends, Fraction()), Scale(*ends, Fraction(), only_ends=True))
+        # Who knows that scores are whole, or which there can be at all, reads more out of a figure than who does not.
+        scales = (
+            Scale(*ends, Fraction(rounding)),
+            Scale(*ends, Fraction()),
+            Scale(*ends, Fraction(), only_ends=True),
+            Scale(*ends, Fraction(), levels=True),
+        )
         self._readings = [_Reading(scale) for scale in scales]
 
     def may_join(self, by: Grouping, size: int) -> bool:

@@ -1,6 +1,6 @@
 """Networks, where they stand under one another, and who speaks for them."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 from pydantic import BaseModel
@@ -108,12 +108,12 @@ def register(
     group_id: str,
     organisation: Organisation | None,
     parent: Network | None,
-    beside: Iterable[Network],
+    beside: Mapping[str, str],
 ) -> list[Event] | Refusal:
     """Registers a network. ``organisation`` and ``parent`` are what the command names, where they exist.
 
-    ``beside`` are the networks there are with the same home. ``group_id`` becomes the id of the steering group if the
-    network is an umbrella.
+    ``beside`` are the networks there are with the same home: id → name. ``group_id`` becomes the id of the steering
+    group if the network is an umbrella.
     """
     if command.organisation is None and command.parent is None:
         return Refusal(
@@ -171,17 +171,17 @@ def _under(command: RegisterNetwork, parent: Network | None) -> Refusal | None:
     )
 
 
-def _registered_already(command: RegisterNetwork, beside: Iterable[Network]) -> Refusal | None:
+def _registered_already(command: RegisterNetwork, beside: Mapping[str, str]) -> Refusal | None:
     """Refuses a second network of one name and home: each would have a voice, with the same people behind it."""
-    namesake = next((one for one in beside if _plainly(one.name) == _plainly(command.name)), None)
+    namesake = next((id_ for id_, name in beside.items() if _plainly(name) == _plainly(command.name)), None)
     if namesake is None:
         return None
     return Refusal(
         code="network-registered-already",
-        sentence=f"{namesake.name} is registered with that home already, with the id {namesake.id}; a network has one "
+        sentence=f"{beside[namesake]} is registered with that home already, with the id {namesake}; a network has one "
         "voice, so it is registered once.",
         field="name",
-        data={"network": namesake.id},
+        data={"network": namesake},
     )
 
 

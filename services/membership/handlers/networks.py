@@ -55,7 +55,7 @@ def register_network(command: RegisterNetwork, work: Work) -> Done | Refusal:
         group_id=work.new_id(),
         organisation=work.load(ORGANISATIONS, command.organisation) if command.organisation else None,
         parent=work.load(NETWORKS, command.parent) if command.parent else None,
-        beside=store.networks_at(work, command.organisation, command.parent),
+        beside=store.names_at(work, command.organisation, command.parent),
     )
     done = work.save(NETWORKS, id_, decision)
     return starter_paths.begin(done, work, has=has) if command.forming and isinstance(done, Done) else done

@@ -39,11 +39,11 @@ def load_umbrella(
     return found, group or SteeringGroup(id=found.steering_group, network=found.id)
 
 
-def networks_at(work: Work, organisation: str | None, parent: str | None) -> Collection[Network]:
-    """The networks whose home is an organisation, or that stand under a network without any other home."""
+def names_at(work: Work, organisation: str | None, parent: str | None) -> dict[str, str]:
+    """Id → name of the networks whose home is an organisation, or that stand under a network without any other home."""
     c = tables.networks.c
     home = c.organisation == organisation if organisation else and_(c.organisation.is_(None), c.parent == parent)
-    return work.load_all(NETWORKS, [row.id for row in work.select(select(c.id).where(home))]).values()
+    return {row.id: row.name for row in work.select(select(c.id, c.name).where(home))}
 
 
 def membership_of(work: Work, umbrella: str, network: str) -> Membership | None:
