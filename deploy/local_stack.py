@@ -171,13 +171,14 @@ class LocalStack:
         give_up_at = asyncio.get_running_loop().time() + timeout
         await asyncio.gather(*(self._ready(self.programs[name], give_up_at) for name in self._commands))
 
-    async def run_until_stopped(self) -> None:
-        """Returns after SIGINT or SIGTERM, with everything stopped."""
+    async def run_until_stopped(self, begun: Callable[[], None] = lambda: None) -> None:
+        """Returns after SIGINT or SIGTERM, with everything stopped; ``begun`` is called once these are waited for."""
         told = asyncio.Event()
         loop = asyncio.get_running_loop()
         for each in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(each, told.set)
         try:
+            begun()
             await told.wait()
         finally:
             await self.stop()

@@ -50,8 +50,7 @@ async def _run(stack: "LocalStack", *, as_json: bool) -> None:
         except BaseException:
             await stack.stop()
             raise
-    _tell(stack.url, stack.directory, as_json=as_json)
-    await stack.run_until_stopped()
+    await stack.run_until_stopped(lambda: _tell(stack.url, stack.directory, as_json=as_json))
     note("Stopped.")
 
 

@@ -324,6 +324,15 @@ def test_a_report_that_could_not_be_written_ends_the_demonstration_before_it_beg
     assert "/proc/nothing cannot be written" in said.stderr
 
 
+def test_a_stack_that_is_stopped_as_soon_as_it_says_that_it_is_ready_was_ready(tmp_path: Path) -> None:
+    with subprocess.Popen([CONCORD, "up", "--data", tmp_path], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as up:
+        assert up.stdout is not None
+        assert up.stdout.readline().startswith(b"Concord is ready")
+        up.send_signal(signal.SIGINT)
+        _, said = up.communicate(timeout=60)
+    assert (up.returncode, said) == (0, b"Stopped.\n")
+
+
 def test_a_directory_with_something_else_in_it_is_pointed_out(tmp_path: Path) -> None:
     (tmp_path / "diary.txt").write_text("")
     (tmp_path / "nats.conf").mkdir()  # so that it does not start
