@@ -7,7 +7,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from deploy.cli.output import Complaint, complaining, log_from
+from deploy.cli.options import AsJson
+from deploy.cli.output import Complaint, complaining, finish, log_from
+from shared.contracts.platform import Reply
 
 WIDTH_IN_A_PIPE = 100
 
@@ -32,6 +34,7 @@ def demo(
             help="Keep the data there, for a look later; a directory not used yet.",
         ),
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Show the whole platform at work on made-up networks of real public bodies; stops by itself within a minute."""
     from deploy import demo as demonstration  # noqa: PLC0415  help need not wait for it
@@ -48,10 +51,14 @@ def demo(
         except OSError as error:
             raise typer.BadParameter(f"{report} cannot be written: {error.strerror}.", param_hint="--report") from None
     log_from(40)  # errors only: the tale speaks for itself
-    console = Console(highlight=False)
+    console = Console(highlight=False, quiet=as_json)
     if not console.is_terminal:
         console.width = WIDTH_IN_A_PIPE
     try:
-        demonstration.perform(console, data, report)
+        performed = demonstration.perform(console, data, report)
     except (StackError, WentOtherwise) as error:
         raise Complaint(f"The demonstration failed: {error}") from None
+    if as_json:
+        told = {"seconds": round(performed.seconds, 1), "notices": performed.notices}
+        answer = told | {"written": [str(path) for path in performed.written]}
+        raise finish(Reply(outcome="answered", answer=answer), as_json=True)

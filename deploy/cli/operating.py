@@ -7,7 +7,7 @@ import typer
 
 from deploy.cli import options
 from deploy.cli.options import AsJson, Data, ServiceName
-from deploy.cli.output import DONE, FAILED, complain, complaining, finish, say, screen, show_json
+from deploy.cli.output import DONE, FAILED, complain, complaining, finish, say, screen, show_json, working
 from deploy.cli.top import picture
 from shared.contracts.platform import Reconcile, Reply
 from shared.identity import SERVICES
@@ -54,7 +54,8 @@ def reconcile(
     """Compare the stores with the streams, and publish again whatever a stream has lost."""
     from deploy.cli import wire  # noqa: PLC0415  as above
 
-    replies = wire.send_to_each(data, principal, Reconcile(), [service] if service else SERVICES, timeout=timeout)
+    with working("Comparing the stores with the streams"):
+        replies = wire.send_to_each(data, principal, Reconcile(), [service] if service else SERVICES, timeout=timeout)
     if service:
         raise finish(replies[service], as_json=as_json)
     _unless_all_refused(replies, as_json=as_json)

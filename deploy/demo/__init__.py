@@ -5,6 +5,7 @@ import contextlib
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
@@ -15,20 +16,29 @@ from deploy.local_stack import LocalStack
 from deploy.pages import certificate, standing
 from shared.contracts import events
 
-__all__ = ["DemonstrationFailed", "perform"]
+__all__ = ["DemonstrationFailed", "Performed", "perform"]
 
 
-def perform(console: Console, data: Path | None = None, report: Path | None = None) -> None:
+@dataclass(frozen=True)
+class Performed:
+    """A demonstration that came to its end: how long it took, the notices the news desk heard, and what was written."""
+
+    seconds: float
+    notices: int
+    written: list[Path]
+
+
+def perform(console: Console, data: Path | None = None, report: Path | None = None) -> Performed:
     """Starts a stack of its own, tells the tale and stops. Raises ``DemonstrationFailed`` or ``StackError``.
 
     ``data`` keeps the stack's data there, for a look afterwards with ``concord up --data``. ``report`` gets the meeting
     certificate, the calendar file and the standing of one body.
     """
     with _directory(data) as directory:
-        asyncio.run(_perform(console, directory, report))
+        return asyncio.run(_perform(console, directory, report))
 
 
-async def _perform(console: Console, directory: Path, report: Path | None) -> None:
+async def _perform(console: Console, directory: Path, report: Path | None) -> Performed:
     began = time.monotonic()
     stack = LocalStack(directory)
     console.print("Starting NATS and the four services, each a process with a store of its own …")
@@ -40,21 +50,24 @@ async def _perform(console: Console, directory: Path, report: Path | None) -> No
         try:
             tale = Tale(stage)
             await tale.tell()
+            seconds = time.monotonic() - began
             console.print()
             console.print(
-                f"[bold]That was Concord in {time.monotonic() - began:.0f} s:[/] {len(stage.notices)} notices reached "
+                f"[bold]That was Concord in {seconds:.0f} s:[/] {len(stage.notices)} notices reached "
                 "the news desk, each saying why, none with anything sensitive in it."
             )
-            if report is not None:
-                await _report(console, stage, tale, report)
+            written = await _report(stage, tale, report) if report is not None else []
+            for path in written:
+                console.print(f"  written: {path}", soft_wrap=True)
         finally:
             await stage.leave()
     finally:
         await stack.stop()
     console.print("[dim]Everything is stopped.[/]")
+    return Performed(seconds, len(stage.notices), written)
 
 
-async def _report(console: Console, stage: Stage, tale: Tale, directory: Path) -> None:
+async def _report(stage: Stage, tale: Tale, directory: Path) -> list[Path]:
     if tale.plan is None or tale.standing is None:
         raise DemonstrationFailed("the tale ended early")
     invitation = await stage.ask("operator", events.CalendarFile(meeting=tale.meeting))
@@ -64,11 +77,9 @@ async def _report(console: Console, stage: Stage, tale: Tale, directory: Path) -
         "benchmark-standing.html": standing.render(tale.standing),
     }
     try:
-        written = await asyncio.to_thread(_write, directory, pages)
+        return await asyncio.to_thread(_write, directory, pages)
     except OSError as error:
         raise DemonstrationFailed(f"{error.filename} cannot be written: {error.strerror}.") from None
-    for path in written:
-        console.print(f"  written: {path}", soft_wrap=True)
 
 
 def _write(directory: Path, pages: Mapping[str, str]) -> list[Path]:

@@ -1,6 +1,7 @@
 """``concord demo``, run as a stranger runs it: it tells its tale, leaves its pages and stops, and exposes nobody."""
 
 import csv
+import json
 import os
 import re
 import subprocess
@@ -94,3 +95,14 @@ def nobody_is_exposed(told: str, written: dict[str, str]) -> None:
     for kind, count in kinds.items():
         [shown] = re.findall(rf"^  {kind} +(?:(\d+) +\d+ %|withheld: )", told, re.MULTILINE)
         assert shown in ({"", str(count)} if count >= SMALLEST_GROUP else {""}), kind
+
+
+def test_a_program_hears_in_one_document_how_the_demonstration_went(tmp_path: Path) -> None:
+    said = subprocess.run(
+        [CONCORD, "demo", "--json", "--report", tmp_path], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert (said.returncode, said.stderr) == (0, "")
+    answer = json.loads(said.stdout)["answer"]
+    assert sorted(answer["written"]) == sorted(map(str, tmp_path.iterdir()))
+    assert answer["notices"] > 10
+    assert 0 < answer["seconds"] < 60
