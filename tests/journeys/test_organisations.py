@@ -10,8 +10,10 @@ from deploy import organisation_file
 from deploy.cli import app
 from deploy.local_stack import LocalStack
 from deploy.people import People, new_id
-from shared.contracts import membership
+from shared import clock
+from shared.contracts import cloudevent, membership
 from shared.contracts.membership import ImportOrganisations
+from shared.contracts.message import subject_of
 from shared.contracts.notifications import DeliveryView, ListDeliveries
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -50,6 +52,28 @@ async def test_four_registers_become_one_and_any_text_finds_a_body_in_it(people:
     for text in ("Public Health England", "Medway", "Leeds Royal College"):
         found = await match(people, text)
         assert (found.certain, found.answer.startswith("None is certain: ")) == (None, True), found
+
+
+async def test_commands_and_inbound_messages_are_taken_in_binary_mode_too(people: People) -> None:
+    await people.enter("register", "publisher")
+    row = membership.OrganisationRow(key="zetland-holl", name="Zetland Höll", format="council")
+    command = membership.RegisterOrganisation(key="orkney-holm", name="Orkney – Holm", type="council")
+    said = {"id": new_id(), "time": clock.now()}
+    headers, data = cloudevent.binary(command, source="/operator", **said)
+    headers["content-type"] = "application/json"
+    reply = await people.send_bytes("operator", subject_of(type(command), "operator"), data, headers)
+    assert reply.done is not None, reply
+    listed = membership.OrganisationListed(organisation=row)
+    headers, data = cloudevent.binary(listed, source="/register", **said)
+    headers["content-type"] = "application/json"
+    await people.publish_bytes("register", subject_of(type(listed), "register"), data, headers)
+
+    async def both_are_there() -> bool:
+        return [(await match(people, name)).certain is None for name in ("Orkney – Holm", "Zetland Höll")] == [
+            False
+        ] * 2
+
+    await people.until("both are registered", both_are_there)
 
 
 async def test_a_merger_finds_networks_a_new_home_and_tells_whoever_speaks_for_them(people: People) -> None:
