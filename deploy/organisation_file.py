@@ -199,7 +199,7 @@ def _fields(line: int, headings: Sequence[str], form: Form) -> tuple[list[str | 
 
 def _expected(problems: Sequence[Refusal]) -> str:
     """What is right, said once."""
-    return "" if problems else f"; {_EXPECTED}"
+    return "" if any(_EXPECTED in problem.sentence for problem in problems) else f"; {_EXPECTED}"
 
 
 def _row(

@@ -84,8 +84,9 @@ def test_a_file_with_other_marks_between_its_fields_is_told_which_are_right(mark
     assert f"separated by {said}; save the file with commas" in refusal.sentence
 
 
-def test_what_headings_are_right_is_said_once() -> None:
-    refusal = organisation_file.read(b"key,colour,shape\na,red,round")
+@pytest.mark.parametrize("headings", ["key,colour,shape", "key,key,colour"])
+def test_what_headings_are_right_is_said_once(headings: str) -> None:
+    refusal = organisation_file.read(f"{headings}\na,red,round".encode())
     assert isinstance(refusal, Refusal)
     said = [str(problem["sentence"]) for problem in refusal.data["problems"]]
     assert len(said) > 2

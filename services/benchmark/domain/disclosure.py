@@ -187,12 +187,14 @@ def release(
         ranked = _ranked(of_measure, names)
         sizes = {name: (members & scored).bit_count() for name, members in groups.items()}
         withheld: dict[Name, WithheldCode | None] = {}
+        medians: dict[Name, Decimal] = {}
         for name in (ALL, *sorted(groups, key=lambda name: (-sizes[name], name[0], name[1] or ""))):
             members = scored & groups[name] if name in groups else scored
             withheld[name] = shown.admit(name[0], members)
             if withheld[name] is None:
-                sides.show(name[0], len(ranked[name]), [(MIDDLE, _outgoing(median(ranked[name]), measure))])
-        figures += _figures(measure, ranked, withheld)
+                medians[name] = _outgoing(median(ranked[name]), measure)
+                sides.show(name[0], len(ranked[name]), [(MIDDLE, medians[name])])
+        figures += _figures(measure, ranked, withheld, medians)
     return figures
 
 
@@ -355,10 +357,12 @@ def _sides(measure: Measure) -> Sides:
 
 
 def _figures(
-    measure: Measure, ranked: Mapping[Name, Sequence[Decimal]], withheld: Mapping[Name, WithheldCode | None]
+    measure: Measure,
+    ranked: Mapping[Name, Sequence[Decimal]],
+    withheld: Mapping[Name, WithheldCode | None],
+    medians: Mapping[Name, Decimal],
 ) -> Iterable[Figure]:
     """The figures of a measure, once it is settled whose medians may leave."""
-    medians = {name: _outgoing(median(ranked[name]), measure) for name, reason in withheld.items() if reason is None}
     quartiles = {name: _quartiles(ranked[name], measure) for name in medians if len(ranked[name]) >= MIN_FOR_QUARTILES}
 
     def tell(with_quartiles: Collection[Name]) -> bool:

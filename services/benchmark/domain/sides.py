@@ -215,18 +215,14 @@ class _Reading:
         if self.whole is None:
             return
         for turn in turns:
-            # At the ends of the scale everybody is on one side, which says nothing.
-            if turn in shown.turns or not self._first <= turn <= self._last:
+            # Beyond the ends of the scale everybody is on one side, which says nothing.
+            if turn in shown.turns or not 2 * self.scale.lowest * FINE < turn <= 2 * self.scale.highest * FINE:
                 continue
             below, above = _Side(self.whole.least_below(turn)), _Side(self.whole.least_above(turn))
             for group in shown.groups:
                 below.add(group.size, group.most_below(turn))
                 above.add(group.size, group.most_above(turn))
             shown.turns[turn] = below, above
-
-    def __post_init__(self) -> None:
-        self._first = floor(2 * self.scale.lowest * FINE) + 1
-        self._last = ceil(2 * self.scale.highest * FINE)
 
 
 def _could_tell(side: _Side, rest: int, size: int, joining: Sequence[int]) -> bool:
