@@ -52,8 +52,8 @@ REASONS: dict[WithheldCode, str] = {
     "fewer-than-five-organisations": f"Fewer than {MIN_ORGANISATIONS} organisations of this group have a score.",
     "fewer-than-twenty-organisations": f"Quartiles are shown from {MIN_FOR_QUARTILES} organisations on, so that each "
     f"quarter holds at least {MIN_ORGANISATIONS}.",
-    "gives-back-a-withheld-group": "With the other figures it could tell what no figure of a group may: about fewer "
-    f"than {MIN_ORGANISATIONS} organisations, or on which side of a score nearly all of a group lie.",
+    "gives-back-a-withheld-group": "With the other figures it could tell more than any figure may: about fewer than "
+    f"{MIN_ORGANISATIONS} organisations, or on which side of a score nearly all of a group lie.",
     "too-close-to-another-figure": f"It rests on almost the same scores as another figure: fewer than "
     f"{MIN_ORGANISATIONS} organisations make the difference, and the two figures together would tell about them.",
     "fewer-than-ten-answers": f"Fewer than {MIN_ANSWERS} people answered.",
