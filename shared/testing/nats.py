@@ -69,7 +69,8 @@ class NatsServer:
         command: list[str | Path] = [SERVER_BINARY, "--config", conf, "--addr", "127.0.0.1", "--port", str(self.port)]
         command += ["--name", self.name] if self.name else []
         with log.open("ab") as output:
-            self.process = subprocess.Popen(command, stdout=output, stderr=output)  # noqa: S603  our own program
+            # In a session of its own: Ctrl-C is for whoever started it, who then ends it in order.
+            self.process = subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True)  # noqa: S603
         give_up_at = time.monotonic() + START_WITHIN
         while "Server is ready" not in (said := self.log[said_before:]):
             if self.process.poll() is not None or time.monotonic() > give_up_at:

@@ -40,6 +40,8 @@ OVERHEAD = 5.0
 """Seconds that a measurement takes besides what it measures, until the first round has shown it."""
 ENDED = 130
 """Exit status of a run that was told to end."""
+TOLD_EVERY = 5.0
+"""Seconds until a run that was told to end, and goes on, is told again."""
 SUSTAINED = 5_000.0
 """Messages a second that the pipeline should reach, for as long as it is asked to."""
 SUSTAINED_SECONDS = 60.0
@@ -352,11 +354,12 @@ class Watch:
 Course = Callable[[Path, Callable[[Mark], None]], Awaitable[None]]
 
 
-async def until_told(work: Coroutine[Any, Any, None]) -> bool:
+async def until_told(work: Coroutine[Any, Any, None], every: float = TOLD_EVERY) -> bool:
     """Runs something to its end, or until Ctrl-C or SIGTERM, of which only the first counts; whether it was ended.
 
-    Ctrl-C ends the NATS server too, so what fails after it has not failed by itself. For that to be known at once, also
-    while something blocks the loop, the handlers are Python's own and not the loop's.
+    What fails after it has not failed by itself. For that to be known at once, also while something blocks the loop,
+    the handlers are Python's own and not the loop's. It is told again, ``every`` so many seconds, until it ends:
+    ``asyncio.wait_for`` of Python 3.11 forgets a cancellation that comes together with what it waits for.
     """
     loop = asyncio.get_running_loop()
     task = asyncio.create_task(work)
@@ -366,7 +369,12 @@ async def until_told(work: Coroutine[Any, Any, None]) -> bool:
         nonlocal told
         if not told:
             told = True
-            loop.call_soon_threadsafe(task.cancel)
+            loop.call_soon_threadsafe(cancel)
+
+    def cancel() -> None:
+        if not task.done():
+            task.cancel()
+            loop.call_later(every, cancel)
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, end)

@@ -1,5 +1,6 @@
 """What a run leaves behind: a table that reads at 80 columns and three files, also when it is ended early."""
 
+import asyncio
 import json
 import os
 import re
@@ -7,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +89,7 @@ def test_a_run_that_is_ended_shows_and_keeps_what_it_has_measured(told: signal.S
             assert run.wait(WITHIN) == bench.ENDED
         finally:
             run.kill()
+            run.wait()
     text = (tmp_path / "said").read_text()
     assert "This is not all: it was ended at round" in text
     assert re.search(r"^ ?raw +messages/s +[\d,]+", text, re.MULTILINE)
@@ -94,6 +97,22 @@ def test_a_run_that_is_ended_shows_and_keeps_what_it_has_measured(told: signal.S
     kept = json.loads((tmp_path / "build" / results.JSON).read_text())
     assert kept["breaks_off"].startswith("it was ended at round")
     assert [p.name for p in (tmp_path / "build").iterdir() if p.name.startswith("bench-")] == []
+
+
+async def test_a_run_that_misses_the_word_to_end_is_told_again() -> None:
+    async def misses_the_first() -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(WITHIN)
+        await asyncio.sleep(WITHIN)
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        async with asyncio.timeout(WITHIN / 2):
+            assert await bench.until_told(misses_the_first(), every=0.05)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def first_save(path: Path, run: "subprocess.Popen[bytes]") -> dict[str, Any]:
