@@ -34,7 +34,7 @@ from shared.contracts.platform import (
     Reconcile,
     Reply,
 )
-from shared.database import open_store, trouble_behind
+from shared.database import open_store, reading, trouble_behind
 from shared.identity import may_be_answered
 from shared.loop import Loop
 from shared.migration import upgrade
@@ -48,11 +48,11 @@ from shared.settings import Settings
 from shared.streams import durables, event_stream, platform_streams
 from shared.streams import reconcile as reconcile_streams
 from shared.surface import SEALED, Arrival, Received, Surface
-from shared.tasks import Runner
+from shared.tasks import Answer, Runner
 from shared.telemetry import configure_logging, opaque
 from shared.testing.fault_points import fault_point, fault_point_once_sent
 from shared.transaction import trace_of, without_values
-from shared.unit_of_work import new_id
+from shared.unit_of_work import Reader, new_id
 
 READERS = 4
 """Threads that answer queries, each on a connection of its own."""
@@ -200,7 +200,7 @@ class Process:
             lambda: {word: bool(sentence) for word, sentence in self._troubles.items()},
             self._service.deliveries_waiting,
         )
-        self._runner = Runner(list(self._surface.task_kinds.values()), self._loop)
+        self._runner = Runner(list(self._surface.task_kinds.values()), self._loop, self._read)
         self._loop.on_messages = self._committed_messages
         self._loop.on_tasks = self._runner.wake
         self._loop.on_settled = self._send_settled
@@ -388,6 +388,13 @@ class Process:
             self._queries -= 1
         self._reply_to(message, principal, reply.model_dump_json(exclude_none=True).encode())
         self._send_settled()
+
+    async def _read(self, question: Callable[[Reader], Answer], /) -> Answer:
+        def ask() -> Answer:
+            with reading(self._engine) as connection:
+                return question(Reader(connection, clock.now(), self._service.name))
+
+        return await asyncio.get_running_loop().run_in_executor(self._readers, ask)
 
     async def _reconcile(self, arrival: Arrival) -> None:
         try:

@@ -1,5 +1,6 @@
 """What a service process is told from outside, in environment variables that begin with ``CONCORD_``."""
 
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -42,6 +43,11 @@ class Settings(BaseSettings):
     delivery_log_days: int = Field(
         default=396, ge=30, description="days notifications remembers who was told what; others do not use it"
     )
+    webhook_networks: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = Field(
+        default=(),
+        description="private networks that notifications may post into, such as 10.0.0.0/8, separated by commas; over "
+        "http as well",
+    )
     stream_replicas: Literal[1, 3, 5] = Field(default=1, description="NATS servers that hold each stream")
     health_port: int | None = Field(
         default=None, ge=1, le=65_535, description="port on which readiness can be asked over HTTP; none if not set"
@@ -57,14 +63,16 @@ class Settings(BaseSettings):
         default="info", description="the least important log lines that are written"
     )
 
-    @field_validator("nats", mode="before")
+    @field_validator("nats", "webhook_networks", mode="before")
     @classmethod
     def _separated_by_commas(cls, value: Any) -> Any:
-        return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else value
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
     @field_validator("nats")
     @classmethod
     def _addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value:
+            raise ValueError("there must be one at least")
         for url in value:
             if urlsplit(url).scheme not in ("nats", "tls") or not urlsplit(url).hostname:
                 raise ValueError(f"{url!r} is not an address such as nats://host:4222")

@@ -19,7 +19,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import structlog
 from sqlalchemy import Column, Connection, Integer, Row, Table, Update, delete, func, or_, select, update
@@ -28,6 +28,9 @@ from shared import clock
 from shared.database import LOOP, Document, Key, Moment, has_left, own_name
 from shared.telemetry import about
 from shared.testing.fault_points import fault_point
+
+if TYPE_CHECKING:  # it writes the rows of this module
+    from shared.unit_of_work import Reader
 
 LEASE = timedelta(seconds=60)
 """How long a claim holds without a sign of life; the runner renews it while the work goes on."""
@@ -54,7 +57,18 @@ TASKS = Table(
     Column("traceparent", Key),
 )
 
-Effect = Callable[[Mapping[str, Any]], Awaitable[Any]]
+Answer = TypeVar("Answer")
+
+
+class Read(Protocol):
+    """Asks the service's own store, from one consistent state and beside the loop."""
+
+    async def __call__(self, question: "Callable[[Reader], Answer]", /) -> Answer: ...
+
+
+Effect = Callable[[Mapping[str, Any], Read], Awaitable[Any]]
+"""What is done on the outside, given its arguments and a way to ask the store: what it needs to know may have changed,
+and some of it, such as a secret, has no place in a row that operators may read. Answers plain JSON data."""
 
 
 class ProcessFailed(RuntimeError):
@@ -193,9 +207,10 @@ class Caller(Protocol):
 class Runner:
     """Claims tasks, does them outside the loop and reports how they ended."""
 
-    def __init__(self, kinds: Sequence[TaskKind], loop: Caller) -> None:
+    def __init__(self, kinds: Sequence[TaskKind], loop: Caller, read: Read) -> None:
         self._kinds = {kind.name: kind for kind in kinds}
         self._loop = loop
+        self._read = read
         self._woken = asyncio.Event()
         self._at_work: dict[str, asyncio.Task[None]] = {}
         self._names_at_work: dict[str, str] = {}
@@ -250,7 +265,7 @@ class Runner:
             if isinstance(kind.run, str):
                 result = await run_in_process(kind.run, row.args)
             else:
-                result = await kind.run(row.args)
+                result = await kind.run(row.args, self._read)
             fault_point("task-done")
             self._loop.offer_task_outcome(replace(outcome, result=result))
         except asyncio.CancelledError:

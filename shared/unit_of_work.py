@@ -412,14 +412,20 @@ class Work:
         """Writes a state without events: the copy of what another service said. ``None`` deletes it."""
         self.changes.held[aggregate, id_] = (state, self._sequence((aggregate, id_)))
 
+    def last_announced(self, keys: Collection[str]) -> dict[str, int]:
+        """The last sequence of each receiver, 0 before the first; locked, so that none is added until the commit."""
+        mine = self.changes.counters
+        mine |= self._batch.counters([key for key in keys if key not in mine])
+        return {key: mine[key] for key in keys}
+
     def announce(self, stream: str, subject: str, key: str, message: Delivery | InboundRefused) -> int:
         """Sends a message that has no aggregate of ours: the next in the sequence of its receiver ``key``."""
         return self.announce_all(stream, [(subject, key, message)])[0]
 
     def announce_all(self, stream: str, items: Sequence[tuple[str, str, Delivery | InboundRefused]]) -> list[int]:
         """The same for many ``(subject, key, message)`` at once; their sequences, in order."""
+        self.last_announced([key for _, key, _ in items])
         mine = self.changes.counters
-        mine |= self._batch.counters([key for _, key, _ in items if key not in mine])
         sequences = []
         for subject, key, message in items:
             mine[key] += 1

@@ -6,7 +6,7 @@ Every read is one statement for a whole audience, however large.
 from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
 from functools import cache, lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     BindParameter,
@@ -21,6 +21,7 @@ from sqlalchemy import (
     cast,
     delete,
     exists,
+    func,
     literal,
     null,
     or_,
@@ -30,7 +31,7 @@ from sqlalchemy import (
 )
 
 from services.notifications import tables
-from services.notifications.domain import routing, subscriber
+from services.notifications.domain import routing, subscriber, webhook
 from services.notifications.domain.delivery_log import Announcement
 from services.notifications.domain.known import (
     DataSteward,
@@ -42,12 +43,13 @@ from services.notifications.domain.known import (
 )
 from services.notifications.domain.routing import ROLE_OF, Audience, Bond, Relation, Rule, Wish
 from services.notifications.domain.subscriber import Subscriber, Subscription
+from services.notifications.domain.webhook import Webhook
 from shared import clock
 from shared.contracts.notifications import Standing, Topic
 from shared.database import lots
 from shared.figures import unsent_of
 from shared.identity import DELIVERIES
-from shared.outbox import OUTBOX, UNSENT
+from shared.outbox import COUNTERS, OUTBOX, UNSENT
 from shared.settings import Settings
 from shared.unit_of_work import Aggregate, Reader, Work
 
@@ -60,6 +62,7 @@ SUBSCRIBERS = Aggregate(
     subscriber.evolve,
     parts={"subscriptions": tables.subscriptions, "muted": tables.mutes},
 )
+WEBHOOKS = Aggregate(Webhook, tables.webhooks, webhook.evolve)
 ANNOUNCEMENTS = Aggregate(Announcement, tables.announcements, parts={"told": tables.tellings})
 
 NETWORKS = Aggregate(Network, tables.networks, parts={"representatives": tables.representatives})
@@ -230,6 +233,66 @@ def _holders(relation: Relation, networks: BindParameter[Sequence[str]] | None) 
     return found if networks is None else found.where(where.in_(networks))
 
 
+# ---- webhooks ------------------------------------------------------------------------------------------------------
+
+
+def resting_webhooks(work: Work, subscribers: Collection[str]) -> list[str]:
+    """The webhooks of these people that nothing is posted to at the moment, and that have not stopped."""
+    asked = ({"subscribers": lot} for lot in lots(subscribers))
+    return [row.id for given in asked for row in work.select(_which_rest(), given)]
+
+
+@cache
+def _which_rest() -> Select[Any]:
+    c = tables.webhooks.c
+    resting = (c.stopped.is_(None), c.under_way.is_(False), c.next_attempt_at.is_(None))
+    return select(c.id).where(c.subscriber.in_(_list("subscribers")), *resting).order_by(c.id)
+
+
+def webhooks_of(reader: Reader | Work, subscriber: str) -> list[Webhook]:
+    """Somebody's webhooks, the oldest first."""
+    c = tables.webhooks.c
+    ids = [row.id for row in reader.select(select(c.id).where(c.subscriber == subscriber).order_by(c.id))]
+    return list(reader.load_all(WEBHOOKS, ids).values())
+
+
+class Waiting(NamedTuple):
+    """A notice that is to be posted."""
+
+    sequence: int
+    id: str
+    payload: bytes
+
+
+def to_post(reader: Reader, webhook: str, limit: int) -> tuple[Webhook, list[Waiting]] | None:
+    """The first notices that a webhook has not taken, in order; ``None`` if there is no such webhook any more."""
+    state = reader.load(WEBHOOKS, webhook)
+    if state is None:
+        return None
+    c = OUTBOX.c
+    mine = (c.stream == DELIVERIES, c.aggregate == state.subscriber, c.sequence > state.posted_up_to)
+    statement = select(c.sequence, c.id, c.payload).where(*mine).order_by(c.sequence).limit(limit)
+    return state, [Waiting(row.sequence, row.id, row.payload) for row in reader.select(statement)]
+
+
+def last_told(reader: Reader, subscribers: Collection[str]) -> dict[str, int]:
+    """The sequence of what each of these people was told last."""
+    statement = select(COUNTERS).where(COUNTERS.c.key.in_(subscribers))
+    return {row.key: row.last for row in reader.select(statement)}
+
+
+def all_webhooks(reader: Reader, subscriber: str | None, after: str | None, limit: int) -> list[Webhook]:
+    """Webhooks after that of an id, the oldest first."""
+    statement = select(tables.webhooks.c.id).order_by(tables.webhooks.c.id).limit(limit)
+    if subscriber is not None:
+        statement = statement.where(tables.webhooks.c.subscriber == subscriber)
+    if after is not None:
+        statement = statement.where(tables.webhooks.c.id > after)
+    ids = [row.id for row in reader.select(statement)]
+    found = reader.load_all(WEBHOOKS, ids)
+    return [found[id_] for id_ in ids]
+
+
 # ---- what is asked -------------------------------------------------------------------------------------------------
 
 
@@ -276,8 +339,14 @@ def deliveries(
 
 
 def deliveries_waiting(connection: Connection) -> dict[str, int]:
-    """Deliveries that are decided and not yet made, by channel: by NATS what the stream has not confirmed."""
-    return {"nats": unsent_of(connection, DELIVERIES)}
+    """Deliveries that are decided and not yet made, by channel: by NATS what the stream has not confirmed.
+
+    By webhook what those that have not stopped have not taken.
+    """
+    c = tables.webhooks.c
+    behind = select(func.sum(COUNTERS.c.last - c.posted_up_to)).join(tables.webhooks, c.subscriber == COUNTERS.c.key)
+    posts = connection.scalar(behind.where(c.stopped.is_(None))) or 0
+    return {"nats": unsent_of(connection, DELIVERIES), "webhook": int(posts)}
 
 
 def forget_old_announcements(settings: Settings, connection: Connection) -> int:

@@ -1,6 +1,18 @@
 """The tables of notifications: subscriptions, the delivery log, and the copies of what the other services said."""
 
-from sqlalchemy import BigInteger, CheckConstraint, Column, Date, ForeignKey, Index, Integer, MetaData, Table, Text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Date,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+)
 from sqlalchemy.schema import SchemaItem
 
 from shared.database import Document, Key, Moment
@@ -35,6 +47,24 @@ subscriptions = _part(
 Index("subscriptions_of_network", subscriptions.c.topic, subscriptions.c.network)
 mutes = _part("mutes", subscribers, Column("since", Moment, nullable=False))
 Index("mutes_of_topic", mutes.c.key)  # unused since level 0005 too
+
+webhooks = _aggregate(
+    "webhooks",
+    Column("subscriber", Key, nullable=False, index=True),
+    Column("url", Text, nullable=False),
+    Column("secret", Text, nullable=False),
+    Column("since", Moment, nullable=False),
+    Column("posted_up_to", BigInteger, nullable=False),
+    Column("under_way", Boolean, nullable=False),
+    Column("answered", Text),
+    Column("answered_at", Moment),
+    Column("failures", Integer, nullable=False),
+    Column("failing_since", Moment),
+    Column("next_attempt_at", Moment),
+    Column("stopped", Key),
+    Column("go_back_to", BigInteger),
+    CheckConstraint("posted_up_to >= 0", name="posted_counts_from_nothing"),
+)
 
 # Who was told what --------------------------------------------------------------------------------------------------
 

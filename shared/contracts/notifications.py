@@ -6,7 +6,7 @@ it happened in, where the rules of that service say what may be seen.
 
 from typing import ClassVar, Literal
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, Field, HttpUrl, model_validator
 
 from shared.contracts.membership import Region
 from shared.contracts.message import Command, Delivery, Event, Id, Moment, Principal, Query, Role, subject_of
@@ -115,6 +115,82 @@ class Notice(Delivery):
     why: tuple[str, ...] = Field(description="why you received this, one reason a line, from the nearest to the last")
 
 
+# Webhooks -----------------------------------------------------------------------------------------------------------
+
+WebhookStop = Literal["gone", "given-up", "not-allowed"]
+"""``gone``: it answered 410. ``given-up``: it took one notice for three days in no way. ``not-allowed``: its address is
+not one that may be posted to, such as a private one."""
+
+
+class RegisterWebhook(Command):
+    """Has everything that whoever sends it is told posted to an address as well, in order, from now on.
+
+    ``show-webhook-secret`` gives what the receiver checks the signature with.
+    """
+
+    url: HttpUrl = Field(
+        description="https; http only into networks that the operator allows. Redirects are not followed"
+    )
+
+
+class ResumeWebhook(Command):
+    """Goes on posting to a webhook that stopped, or tries one that fails at once; with ``after``, posts again."""
+
+    webhook: Id
+    after: int | None = Field(
+        default=None, ge=0, description="post everything after this sequence; none to go on where it stands"
+    )
+
+
+class EndWebhook(Command):
+    """Ends a webhook of whoever sends it; nothing more is posted to it."""
+
+    webhook: Id
+
+
+class EndWebhooksOf(Command):
+    """Ends all webhooks of a subscriber, such as one whose access was taken back."""
+
+    roles: ClassVar[tuple[Role, ...]] = ("operator",)
+    subscriber: Principal
+
+
+class WebhookRegistered(Event):
+    """A subscriber has what it is told posted to an address. The address may hold a secret and is not said."""
+
+    key = "webhook"
+    webhook: Id
+    subscriber: Principal
+    after: int = Field(description="the sequence of the last notice before it")
+
+
+class WebhookStopped(Event):
+    """Nothing is posted to a webhook any more until its subscriber resumes it."""
+
+    key = "webhook"
+    webhook: Id
+    subscriber: Principal
+    reason: WebhookStop
+    posted_up_to: int = Field(description="the sequence of the last notice it took")
+
+
+class WebhookResumed(Event):
+    """Posting to a webhook goes on."""
+
+    key = "webhook"
+    webhook: Id
+    subscriber: Principal
+    after: int = Field(description="the sequence after which it goes on")
+
+
+class WebhookEnded(Event):
+    """A webhook is no more."""
+
+    key = "webhook"
+    webhook: Id
+    subscriber: Principal
+
+
 # Questions ----------------------------------------------------------------------------------------------------------
 
 
@@ -193,3 +269,71 @@ class ListAllDeliveries(Query[DeliveryPage]):
     event_id: str | None = Field(default=None, max_length=256, description="the id of the event message told of")
     limit: int = Field(default=50, ge=1, le=500)
     after: str | None = Field(default=None, max_length=200, description="`next` of the page before")
+
+
+class WebhookState(BaseModel, frozen=True):
+    """How posting to a webhook goes."""
+
+    id: Id
+    subscriber: Principal
+    since: Moment
+    posted_up_to: int = Field(description="the sequence of the last notice it took")
+    waiting: int = Field(description="how many notices it has not taken yet")
+    answered: str | None = Field(description="what its last answer was, such as 204 or `no connection`; none so far")
+    answered_at: Moment | None
+    failing_since: Moment | None = Field(description="since when it does not take the next one; none if all is well")
+    next_attempt_at: Moment | None
+    stopped: WebhookStop | None = Field(description="why nothing is posted to it any more; none if it is active")
+
+
+class WebhookView(WebhookState, frozen=True):
+    """A webhook, as its subscriber sees it."""
+
+    url: str
+
+
+class WebhookList(BaseModel, frozen=True):
+    """The webhooks of one subscriber, the oldest first."""
+
+    webhooks: tuple[WebhookView, ...]
+
+
+class ListWebhooks(Query[WebhookList]):
+    """Lists the webhooks of whoever asks, and how posting to them goes."""
+
+
+class WebhookSecret(BaseModel, frozen=True):
+    """What a receiver needs to tell our posts from anybody else's."""
+
+    webhook: Id
+    url: str
+    secret: str = Field(description="`whsec_` and base64, as Standard Webhooks 1.0 has it; keep it to yourself")
+
+
+class ShowWebhookSecret(Query[WebhookSecret]):
+    """Shows the secret of a webhook to its subscriber."""
+
+    webhook: Id
+
+
+class OperatedWebhook(WebhookState, frozen=True):
+    """A webhook, as an operator sees it: of the address, which may hold a secret, only the host."""
+
+    host: str
+
+
+class OperatedWebhookPage(BaseModel, frozen=True):
+    """Webhooks, the oldest first."""
+
+    webhooks: tuple[OperatedWebhook, ...]
+    next: Id | None = Field(default=None, description="give it as `after` for the next page; none on the last")
+
+
+class ListAllWebhooks(Query[OperatedWebhookPage]):
+    """Lists everybody's webhooks, or those of one subscriber."""
+
+    roles: ClassVar[tuple[Role, ...]] = ("operator",)
+
+    subscriber: Principal | None = None
+    limit: int = Field(default=50, ge=1, le=500)
+    after: Id | None = Field(default=None, description="`next` of the page before")

@@ -12,7 +12,7 @@ from shared.contracts.platform import Done
 from shared.database import Key
 from shared.refusal import Refusal
 from shared.surface import Surface
-from shared.tasks import TaskOutcome
+from shared.tasks import Read, TaskOutcome
 from shared.timers import Timer
 from shared.unit_of_work import Aggregate, Reader, Work
 
@@ -120,7 +120,7 @@ ACCOUNTS = Aggregate(Account, accounts, evolve, parts={"deposits": entries})
 MIRROR = Aggregate(Mirror, mirror)
 
 
-async def effect(args: Mapping[str, Any]) -> Any:
+async def effect(args: Mapping[str, Any], _read: Read) -> Any:
     """An effect on the outside that answers at once."""
     return {"echo": args}
 

@@ -18,7 +18,7 @@ from shared.database import LOOP, reading, writing
 from shared.loop import Loop
 from shared.outbox import OUTBOX
 from shared.surface import Received, Surface
-from shared.tasks import Retries, Runner, TaskOutcome, TryAgain
+from shared.tasks import Read, Retries, Runner, TaskOutcome, TryAgain
 from shared.testing import specimen
 from shared.testing.stores import killed
 from shared.unit_of_work import Work, new_id
@@ -98,12 +98,16 @@ def test_a_claim_that_is_renewed_reaches_further(store: Engine) -> None:
 Attempt = Callable[[int], Awaitable[Any]]
 
 
+async def nothing_read(_: Any, /) -> Any:
+    raise AssertionError("no effect here asks the store")
+
+
 async def outcome_of(store: Engine, attempt: Attempt, retries: Retries) -> TaskOutcome:
     """What the handler hears of the task in the store; ``attempt`` is called with the number of the attempt, from 1."""
     on, heard = Surface("specimen"), list[TaskOutcome]()
     attempts = 0
 
-    async def effect(_: Mapping[str, Any]) -> Any:
+    async def effect(_: Mapping[str, Any], _read: Read) -> Any:
         nonlocal attempts
         attempts += 1
         return await attempt(attempts)
@@ -114,7 +118,7 @@ async def outcome_of(store: Engine, attempt: Attempt, retries: Retries) -> TaskO
 
     with ThreadPoolExecutor(1) as writer:
         loop = Loop(on, store, writer)
-        runner = Runner(list(on.task_kinds.values()), loop)
+        runner = Runner(list(on.task_kinds.values()), loop, nothing_read)
         looping, running = asyncio.create_task(loop.run()), asyncio.create_task(runner.run())
         async with asyncio.timeout(20):
             while not heard:  # noqa: ASYNC110  the runner tells nobody but the handler
@@ -201,7 +205,7 @@ async def test_the_outcome_of_a_task_goes_on_in_the_story_and_the_trace_of_what_
     asked = Received(subject_of(specimen.Deposit, "alice"), dict(cloudevent.STRUCTURED_HEADERS), payload)
     with ThreadPoolExecutor(1) as writer:
         loop = Loop(on, engine, writer)
-        runner = Runner(list(on.task_kinds.values()), loop)
+        runner = Runner(list(on.task_kinds.values()), loop, nothing_read)
         loop.on_tasks = runner.wake
         looping, running = asyncio.create_task(loop.run()), asyncio.create_task(runner.run())
         loop.offer(on.read(asked))

@@ -1,4 +1,4 @@
-"""What notifications hears: it keeps what it needs of the other services, and tells whoever is interested."""
+"""Keeping what is needed of the other services, and telling whoever is interested in what they say."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -6,8 +6,10 @@ from typing import Any
 from pydantic import BaseModel
 
 from services.notifications import store
-from services.notifications.domain import known, routing, subscriber
+from services.notifications.domain import known, routing
 from services.notifications.domain.delivery_log import Announcement, Telling
+from services.notifications.handlers import webhooks
+from services.notifications.handlers.surface import on
 from services.notifications.store import (
     ANNOUNCEMENTS,
     DATA_STEWARDS,
@@ -16,55 +18,13 @@ from services.notifications.store import (
     NETWORKS,
     PROPOSALS,
     STEERING_GROUPS,
-    SUBSCRIBERS,
 )
 from shared.contracts import benchmark, events, membership
 from shared.contracts.message import Event
-from shared.contracts.notifications import (
-    DefaultView,
-    DeliveryPage,
-    DeliveryView,
-    ListAllDeliveries,
-    ListDeliveries,
-    ListSubscriptions,
-    Notice,
-    Subscribe,
-    SubscriptionPage,
-    SubscriptionView,
-    Unsubscribe,
-    delivery_subject,
-)
-from shared.contracts.platform import Done
+from shared.contracts.notifications import Notice, delivery_subject
 from shared.identity import DELIVERIES
-from shared.refusal import Refusal
-from shared.surface import Surface
 from shared.timers import Timer
-from shared.unit_of_work import Place, Reader, Work
-
-on = Surface("notifications")
-
-
-# ---- subscriptions -------------------------------------------------------------------------------------------------
-
-
-@on.command(Subscribe)
-def subscribe(command: Subscribe, work: Work) -> Done | Refusal:
-    mine = work.load(SUBSCRIBERS, work.principal) or subscriber.Subscriber(id=work.principal)
-    is_known = command.network is not None and work.load(NETWORKS, command.network) is not None
-    id_ = work.new_id()
-    decision = subscriber.subscribe(mine, command, subscription=id_, network_is_known=is_known, at=work.now)
-    done = work.save(SUBSCRIBERS, work.principal, decision)
-    # Answered with the id of the subscription, by which it can be ended.
-    return done if isinstance(done, Refusal) else done.model_copy(update={"id": id_})
-
-
-@on.command(Unsubscribe)
-def unsubscribe(command: Unsubscribe, work: Work) -> Done | Refusal:
-    mine = work.load(SUBSCRIBERS, work.principal) or subscriber.Subscriber(id=work.principal)
-    return work.save(SUBSCRIBERS, work.principal, subscriber.unsubscribe(mine, command, work.now))
-
-
-# ---- telling -------------------------------------------------------------------------------------------------------
+from shared.unit_of_work import Place, Work
 
 
 def tell(event: Event, work: Work, kept: BaseModel | None = None) -> None:
@@ -86,6 +46,7 @@ def tell(event: Event, work: Work, kept: BaseModel | None = None) -> None:
         "network": networks[0] if networks else None,
     }
     happened_at = work.envelope.time or work.now
+    resting = webhooks.resting(work, [recipient.subscriber for recipient in recipients])
     sequences = work.announce_all(
         DELIVERIES,
         [
@@ -104,6 +65,7 @@ def tell(event: Event, work: Work, kept: BaseModel | None = None) -> None:
     id_ = work.new_id()
     announcement = Announcement(id=id_, told_at=work.now, event_id=work.envelope.id, told=told, **said)
     work.put(ANNOUNCEMENTS, id_, announcement)
+    webhooks.begin(work, resting)
 
 
 @on.timer("forget-announcements")
@@ -252,74 +214,3 @@ def data_steward_named(event: benchmark.DataStewardNamed, work: Work) -> None:
 def data_steward_removed(event: benchmark.DataStewardRemoved, work: Work) -> None:
     tell(event, work)
     work.put(DATA_STEWARDS, event.steward, None)
-
-
-# ---- questions -----------------------------------------------------------------------------------------------------
-
-
-@on.query(ListSubscriptions)
-def list_subscriptions(_: ListSubscriptions, reader: Reader) -> SubscriptionPage:
-    mine = reader.load(SUBSCRIBERS, reader.principal) or subscriber.Subscriber(id=reader.principal)
-    by_default = tuple(
-        DefaultView(
-            role=row.role,
-            network=row.network,
-            network_name=row.name,
-            topics=tuple(topic for topic in routing.topics_by_default(row.role) if topic not in mine.muted),
-        )
-        for row in store.roles_of(reader, reader.principal)
-    )
-    return SubscriptionPage(
-        subscriptions=tuple(SubscriptionView(id=id_, **dict(one)) for id_, one in mine.subscriptions.items()),
-        by_default=by_default,
-        muted=tuple(sorted(mine.muted)),
-    )
-
-
-@on.query(ListDeliveries)
-def list_deliveries(query: ListDeliveries, reader: Reader) -> DeliveryPage | Refusal:
-    return _page(reader, query, reader.principal, None)
-
-
-@on.query(ListAllDeliveries)
-def list_all_deliveries(query: ListAllDeliveries, reader: Reader) -> DeliveryPage | Refusal:
-    return _page(reader, query, query.subscriber, query.event_id)
-
-
-def _page(
-    reader: Reader, query: ListDeliveries | ListAllDeliveries, subscriber_: str | None, event_id: str | None
-) -> DeliveryPage | Refusal:
-    announcement, _, last = (query.after or "").partition(" ")
-    if query.after is not None and not (announcement and last):
-        return Refusal(
-            code="unknown-page",
-            sentence="The page asked for is not one of this list; give `next` of the page before, or nothing.",
-            field="after",
-        )
-    rows = store.deliveries(
-        reader,
-        subscriber=subscriber_,
-        topic=query.topic,
-        event_id=event_id,
-        after=(announcement, last) if query.after is not None else None,
-        limit=query.limit + 1,
-    )
-    lines = tuple(
-        DeliveryView(
-            subscriber=row.key,
-            sequence=row.position,
-            topic=row.topic,
-            sentence=row.sentence,
-            event=row.event,
-            event_id=row.event_id,
-            about=row.about,
-            network=row.network,
-            told_at=row.told_at,
-            channel=row.channel,
-            state="published" if row.waiting is None else "waiting",
-            why=row.why,
-        )
-        for row in rows[: query.limit]
-    )
-    more = len(rows) > query.limit
-    return DeliveryPage(deliveries=lines, next=f"{rows[query.limit - 1].id} {lines[-1].subscriber}" if more else None)
