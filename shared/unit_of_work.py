@@ -384,28 +384,38 @@ class Work:
         return self._batch.connection.execute(statement, given or {}).all()
 
     def save(
-        self, aggregate: Aggregate[S], id_: str, decision: Sequence[Event] | Refusal, *, in_confidence: bool = False
+        self,
+        aggregate: Aggregate[S],
+        id_: str,
+        decision: Sequence[Event] | Refusal,
+        *,
+        state: S | None = None,
+        in_confidence: bool = False,
     ) -> Done | Refusal:
         """Applies the events of a decision: the new state and the messages to send. A refusal passes through.
 
+        ``state`` is what comes of it where the events may not say everything, as where somebody's secret is part of it.
         The history of the aggregate says who caused them, unless it was ``in_confidence`` or the command was sealed.
         """
         if isinstance(decision, Refusal):
             return decision
-        if aggregate.evolve is None:
+        if state is not None:
+            self.put(aggregate, id_, state)
+        elif aggregate.evolve is None:
             raise TypeError(f"{aggregate.state.__name__} has no evolve: put a state instead")
         if not decision:
             return Done(id=id_)
-        state = self.load(aggregate, id_)
+        made = self.load(aggregate, id_)
         sequence = self._sequence((aggregate, id_))
         for event in decision:
             if event.aggregate != id_:
                 raise ValueError(f"{event.wire.type} is about {event.aggregate}, saved for {id_}")
-            state = aggregate.evolve(state, event)
+            if aggregate.evolve is not None:
+                made = aggregate.evolve(made, event)
             sequence += 1
             caused_by = None if in_confidence or self._sealed else self.principal
             self._send(event_stream(self._batch.service), subject_of(type(event), id_), id_, sequence, event, caused_by)
-        self.changes.held[aggregate, id_] = (state, sequence)
+        self.changes.held[aggregate, id_] = (made, sequence)
         return Done(id=id_, events=tuple(event.wire.name for event in decision))
 
     def put(self, aggregate: Aggregate[S], id_: str, state: S | None) -> None:

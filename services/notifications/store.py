@@ -31,7 +31,7 @@ from sqlalchemy import (
 )
 
 from services.notifications import tables
-from services.notifications.domain import routing, subscriber, webhook
+from services.notifications.domain import routing, subscriber
 from services.notifications.domain.delivery_log import Announcement
 from services.notifications.domain.known import (
     DataSteward,
@@ -62,7 +62,7 @@ SUBSCRIBERS = Aggregate(
     subscriber.evolve,
     parts={"subscriptions": tables.subscriptions, "muted": tables.mutes},
 )
-WEBHOOKS = Aggregate(Webhook, tables.webhooks, webhook.evolve)
+WEBHOOKS = Aggregate(Webhook, tables.webhooks)
 ANNOUNCEMENTS = Aggregate(Announcement, tables.announcements, parts={"told": tables.tellings})
 
 NETWORKS = Aggregate(Network, tables.networks, parts={"representatives": tables.representatives})

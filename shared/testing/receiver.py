@@ -10,8 +10,15 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
+from urllib.parse import urlsplit
 
 from aiohttp import web
+
+
+def path_of(url: str) -> str:
+    """What a post to an address has as its path."""
+    parts = urlsplit(url)
+    return f"{parts.path}?{parts.query}" if parts.query else parts.path
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 from typing import Any
 
 from nats.aio.msg import Msg
@@ -19,7 +19,7 @@ from sqlalchemy import select
 from services.notifications.domain.routing import RULES
 from shared import clock
 from shared.broker import Connection
-from shared.contracts import benchmark, events, membership
+from shared.contracts import benchmark, events, membership, notifications
 from shared.contracts.message import REGISTER, Command, Event
 from shared.contracts.platform import Done
 from shared.database import reading
@@ -28,6 +28,7 @@ from shared.identity import DELIVERIES, INBOUND_REFUSED, SERVICES
 from shared.inbox import PARKED
 from shared.outbox import OUTBOX, UNSENT
 from shared.streams import DUPLICATE_WINDOW, event_stream
+from shared.testing.receiver import Post, path_of
 from shared.unit_of_work import Aggregate, load
 from tests.faults.ledger import Ledger
 from tests.faults.schedule import PLATFORM
@@ -95,6 +96,8 @@ class Facts:
     parked: dict[str, int]
     told: list[tuple[str, int, str]]
     """The delivery log of notifications: subscriber, position, id of the event told of."""
+    posts: list[Post]
+    """What was posted to webhooks, in the order it came, those that were not taken as well."""
 
     @property
     def repeats(self) -> int:
@@ -128,7 +131,7 @@ async def gather(stack: Stack, ledger: Ledger) -> Facts:
 
 
 def _facts(stack: Stack, ledger: Ledger, streams: dict[str, list[Stored]]) -> Facts:
-    facts = Facts(ledger, [], streams, {}, {}, {}, [])
+    facts = Facts(ledger, [], streams, {}, {}, {}, [], list(stack.receiver.posts))
     for service, engine in stack.engines.items():
         with reading(engine) as connection:
             unsent = set(connection.scalars(select(UNSENT.c.position)))
@@ -314,10 +317,12 @@ def stores_hold_what_their_events_say(facts: Facts) -> Iterator[str]:
             if sent.stream == event_stream(service):
                 happened[sent.aggregate].append(sent)
         for name, aggregate in AGGREGATES[service].items():
-            if aggregate.evolve is None:
-                continue
             for id_, (state, number) in facts.states[service][name].items():
                 past = happened.pop(id_, [])
+                if aggregate.evolve is None:  # its events do not say what it is, but how many there were
+                    if len(past) != number:
+                        yield f"{service}'s {name} {id_} has the number {number} after {len(past)} events"
+                    continue
                 made = None
                 try:
                     for sent in past:
@@ -496,6 +501,20 @@ def everybody_is_told_each_thing_once(facts: Facts) -> Iterator[str]:
     yield from (f"{WITNESS} was told of {cause}, which is nothing to tell of" for cause in overtold)
 
 
+def webhooks_are_posted_everything_in_order(facts: Facts) -> Iterator[str]:
+    """Each webhook was posted what its subscriber was told since, each notice at first after the one before it."""
+    begun = {sent.aggregate: sent.data["after"] for sent in facts.events_of(notifications.WebhookRegistered)}
+    told = [sent for sent in facts.sent if sent.stream == DELIVERIES]
+    for id_, webhook in facts.of("notifications", "WEBHOOKS").items():
+        mine = [sent for sent in told if sent.aggregate == webhook.subscriber and sent.sequence > begun[id_]]
+        expected = [(sent.id, sent.payload) for sent in sorted(mine, key=lambda sent: sent.sequence)]
+        posted = list(dict.fromkeys((post.id, post.body) for post in facts.posts if post.path == path_of(webhook.url)))
+        for number, (due, came) in enumerate(zip_longest(expected, posted), begun[id_] + 1):
+            if due != came:
+                yield f"{webhook.subscriber} was posted {came}, and {due} was due as number {number}"
+                break
+
+
 def dead_letters_are_those_that_were_planted(facts: Facts) -> Iterator[str]:
     """Each broken event lies once with each follower that would have handled it, and each message that membership's
     store will not have with membership; nothing else does, or waits."""
@@ -524,6 +543,7 @@ CHECKS: Sequence[Callable[[Facts], Iterable[str]]] = (
     what_no_event_tells_is_there,
     copies_are_what_their_owners_have,
     everybody_is_told_each_thing_once,
+    webhooks_are_posted_everything_in_order,
     dead_letters_are_those_that_were_planted,
 )
 

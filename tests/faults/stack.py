@@ -19,12 +19,15 @@ from shared.streams import ApiError, api, durables
 from shared.tasks import TASKS
 from shared.testing.nats import PLENTY, NatsServer
 from shared.testing.nats_cluster import NatsCluster
+from shared.testing.receiver import Receiver
 from shared.testing.stores import Backend, new_store
 from shared.timers import next_due
 from tests.faults.schedule import PLATFORM
 
 ROOT = Path(__file__).parents[2]
 BYTECODE = ROOT / "build" / "bytecode"
+SOMETIMES_BUSY = (*([204] * 199 + [503]) * 1000, 204)
+"""How the receiver of webhooks answers: now and then it has to be tried again."""
 SOON = 15.0
 """Seconds: a timer due within them is still to be waited for."""
 
@@ -46,6 +49,7 @@ class Stack:
     ) -> None:
         self.directory = directory
         self.nats = nats or NatsServer(directory / "nats", room)
+        self.receiver = Receiver(answers=SOMETIMES_BUSY)
         self.programs: dict[str, Program] = {}
         self._settings = settings
         self._stores = {name: new_store(store, directory) for name in SERVICES}
@@ -53,6 +57,7 @@ class Stack:
 
     async def __aenter__(self) -> "Stack":
         self.nats.start()
+        await self.receiver.__aenter__()
         for name in SERVICES:
             self.start(name)
         self.operator: Connection = await self.nats.connect("operator", "operator")
@@ -68,6 +73,7 @@ class Stack:
         for engine in self.engines.values():
             engine.dispose()
         await self.nats.__aexit__(kind, error, trace)
+        await self.receiver.__aexit__(kind, error, trace)
 
     def start(
         self, service: str, fault: str = "", *, clock_offset: timedelta = timedelta(), replica: str = ""
@@ -83,6 +89,7 @@ class Stack:
             "CONCORD_STORE": self._stores[service],
             "CONCORD_STREAM_REPLICAS": str(self.nats.stream_replicas),
             "CONCORD_FAULT": fault,
+            "CONCORD_WEBHOOK_NETWORKS": "127.0.0.0/8",
             # The load seldom fills a batch as large as one must be to go out as one.
             "CONCORD_PUBLISH_SINGLY": "2" if "batch" in fault else str(SINGLY),
             "CONCORD_CLOCK_OFFSET_SECONDS": str(clock_offset.total_seconds()),

@@ -52,6 +52,9 @@ class World:
         """Brings it about."""
         for topic in get_args(notifications.Topic):
             await teller.do(WITNESS, notifications.Subscribe(topic=topic))
+        for principal in (WITNESS, *MEMBERS):
+            url = f"{teller.platform.receiver}?of={principal}"
+            await teller.do(principal, notifications.RegisterWebhook(url=url))
         self.organisations = [
             str((await teller.do("operator", membership.RegisterOrganisation(**_organisation(teller, number)))).id)
             for number in range(6)

@@ -55,9 +55,11 @@ class NotDone(Exception):
 class Platform:
     """The platform as seen from outside: connections, and the ledger of what went over them."""
 
-    def __init__(self, nats: NatsServer | NatsCluster, ledger: Ledger) -> None:
+    def __init__(self, nats: NatsServer | NatsCluster, ledger: Ledger, receiver: str) -> None:
+        """``receiver`` is where webhooks are posted to."""
         self._nats = nats
         self.ledger = ledger
+        self.receiver = receiver
         self._as: dict[str, Connection] = {}
 
     async def connect(self) -> None:

@@ -61,6 +61,7 @@ def facts(outcomes: dict[Backend, Outcome]) -> Facts:
         letters={service: list(letters) for service, letters in sound.letters.items()},
         parked=dict(sound.parked),
         told=list(sound.told),
+        posts=list(sound.posts),
     )  # fmt: skip
 
 
@@ -159,6 +160,21 @@ def a_thing_is_told_twice(facts: Facts) -> None:
     facts.told.append((sent.aggregate, sent.sequence + 100_000, sent.cause))
 
 
+def a_post_is_lost(facts: Facts) -> None:
+    last = facts.posts[-1]
+    facts.posts[:] = [post for post in facts.posts if post.id != last.id]
+
+
+def two_posts_change_places(facts: Facts) -> None:
+    first = facts.posts[0]
+    second = next(n for n, post in enumerate(facts.posts) if post.path == first.path and post.id != first.id)
+    facts.posts[0], facts.posts[second] = facts.posts[second], first
+
+
+def a_post_nobody_was_to_get(facts: Facts) -> None:
+    facts.posts.append(dataclasses.replace(facts.posts[-1], body=b"{}"))
+
+
 def a_dead_letter_is_lost(facts: Facts) -> None:
     facts.letters["notifications"].pop()
 
@@ -187,6 +203,9 @@ TAMPERING: list[tuple[Callable[[Facts], None], Callable[[Facts], Iterable[str]]]
     (a_delivery_is_lost, checker.everybody_is_told_each_thing_once),
     (a_thing_is_never_told, checker.everybody_is_told_each_thing_once),
     (a_thing_is_told_twice, checker.everybody_is_told_each_thing_once),
+    (a_post_is_lost, checker.webhooks_are_posted_everything_in_order),
+    (two_posts_change_places, checker.webhooks_are_posted_everything_in_order),
+    (a_post_nobody_was_to_get, checker.webhooks_are_posted_everything_in_order),
     (a_dead_letter_is_lost, checker.dead_letters_are_those_that_were_planted),
     (a_dead_letter_nobody_planted, checker.dead_letters_are_those_that_were_planted),
 ]

@@ -178,10 +178,3 @@ def resume(webhook: Webhook, command: ResumeWebhook, last: int) -> tuple[Webhook
         return webhook.model_copy(update={"go_back_to": go_on_at}), resumed
     fresh = {"failures": 0, "failing_since": None, "next_attempt_at": None, "stopped": None}
     return webhook.model_copy(update={**fresh, "posted_up_to": go_on_at, "under_way": go_on_at < last}), resumed
-
-
-def evolve(webhook: Webhook | None, _: Event) -> Webhook:
-    """The same: its events do not say where it posts to, so it is kept by itself."""
-    if webhook is None:
-        raise LookupError("a webhook is kept before anything is said of it")
-    return webhook

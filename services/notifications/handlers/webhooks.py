@@ -75,7 +75,7 @@ def end_webhooks_of(command: EndWebhooksOf, work: Work) -> Done:
 
 
 def _end(work: Work, one: Webhook) -> Done | Refusal:
-    done = work.save(WEBHOOKS, one.id, [webhook.ended(one)])
+    done = work.save(WEBHOOKS, one.id, [webhook.ended(one)], state=one)
     work.put(WEBHOOKS, one.id, None)
     work.cancel_timer(TRY_AGAIN, one.id)
     return done
@@ -125,14 +125,13 @@ def try_again(timer: Timer, work: Work) -> None:
 
 def _keep(work: Work, before: Webhook | None, after: Webhook, events: Sequence[Event] = ()) -> Done | Refusal:
     """Keeps a webhook, says what happened to it, and has done what it waits for."""
-    work.put(WEBHOOKS, after.id, after)
     if after.next_attempt_at is not None:
         work.set_timer(TRY_AGAIN, after.id, after.next_attempt_at)
     elif before is not None and before.next_attempt_at is not None:
         work.cancel_timer(TRY_AGAIN, after.id)
     if after.under_way and not (before and before.under_way):
         work.start_task(POST, after.id, {"webhook": after.id})
-    return work.save(WEBHOOKS, after.id, events)
+    return work.save(WEBHOOKS, after.id, events, state=after)
 
 
 # ---- questions -----------------------------------------------------------------------------------------------------
