@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
+from typing import Literal
 
 from opentelemetry import metrics
 
@@ -118,6 +119,14 @@ def published(stream: str, count: int) -> None:
     since_start.published += count
     if stream == DELIVERIES:
         _deliveries.add(count, DELIVERED)
+
+
+def delivered(channel: str, outcome: Literal["delivered", "failed", "disabled"], count: int = 1) -> None:
+    """Counts what became of deliveries by another channel than NATS, when the loop hears of it.
+
+    ``failed`` was not taken for as long as it is tried, ``disabled`` was refused for good.
+    """
+    _deliveries.add(count, {"channel": channel, "outcome": outcome})
 
 
 def restored(stream: str, times: int = 1) -> None:

@@ -464,6 +464,7 @@ _WORDS: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "enum": ("is not one of the choices", lambda given: str(given["expected"])),
     "timezone_aware": ("has no time zone", lambda _: _MOMENT),
     "bool_parsing": ("is neither true nor false", lambda _: "true or false"),
+    "url_too_long": ("is too long", lambda given: f"at most {_characters(given['max_length'])}"),
     "int_from_float": ("is not a whole number", lambda _: "a number such as 5"),
 }
 _MOMENT = "a moment such as 2026-12-20T12:00:00Z"
@@ -472,6 +473,7 @@ _KINDS = {
     "date": ("is not a date", "a date such as 2026-12-20"),
     "time": ("is not a time of day", "a time such as 14:30"),
     "float": ("is not a number", "a number such as 0.5"),
+    "url": ("is not a web address", "one such as https://example.org/hook"),
     "int": ("is not a whole number", "a number such as 5"),
 }
 """By the beginning of the kind of problem: ``datetime_parsing``, ``float_type``."""

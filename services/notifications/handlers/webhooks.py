@@ -11,6 +11,7 @@ from services.notifications.domain import webhook
 from services.notifications.domain.webhook import Posted, Webhook
 from services.notifications.handlers.surface import on
 from services.notifications.store import WEBHOOKS
+from shared import metrics
 from shared.contracts.message import Event
 from shared.contracts.notifications import (
     EndWebhook,
@@ -63,22 +64,21 @@ def resume_webhook(command: ResumeWebhook, work: Work) -> Done | Refusal:
 @on.command(EndWebhook, loads=lambda command: [(WEBHOOKS, command.webhook)])
 def end_webhook(command: EndWebhook, work: Work) -> Done | Refusal:
     mine = webhook.mine(work.load(WEBHOOKS, command.webhook), command.webhook, work.principal)
-    return mine if isinstance(mine, Refusal) else _end(work, mine)
+    return mine if isinstance(mine, Refusal) else Done(id=mine.id, events=(_end(work, mine).wire.name,))
 
 
 @on.command(EndWebhooksOf)
 def end_webhooks_of(command: EndWebhooksOf, work: Work) -> Done:
-    found = store.webhooks_of(work, command.subscriber)
-    for one in found:
-        _end(work, one)
-    return Done(counts={"ended": len(found)})
+    ended = [_end(work, one) for one in store.webhooks_of(work, command.subscriber)]
+    return Done(counts={"ended": len(ended)}, events=tuple(event.wire.name for event in ended))
 
 
-def _end(work: Work, one: Webhook) -> Done | Refusal:
-    done = work.save(WEBHOOKS, one.id, [webhook.ended(one)], state=one)
+def _end(work: Work, one: Webhook) -> Event:
+    said = webhook.ended(one)
+    work.save(WEBHOOKS, one.id, [said], state=one)
     work.put(WEBHOOKS, one.id, None)
     work.cancel_timer(TRY_AGAIN, one.id)
-    return done
+    return said
 
 
 # ---- posting -------------------------------------------------------------------------------------------------------
@@ -112,6 +112,9 @@ def posted(outcome: TaskOutcome, work: Work) -> None:
         came_of_it = Posted.model_validate(outcome.result)
     last = work.last_announced([before.subscriber])[before.subscriber]
     after, events = webhook.after_posting(before, came_of_it, last, work.now)
+    metrics.delivered("webhook", "delivered", max(0, came_of_it.up_to - before.posted_up_to))
+    if after.stopped is not None:
+        metrics.delivered("webhook", "failed" if after.stopped == "given-up" else "disabled")
     _keep(work, before.model_copy(update={"under_way": False}), after, events)
 
 
