@@ -29,7 +29,7 @@ from shared.database import LOOP, Document, Key, Moment, has_left, own_name
 from shared.telemetry import about
 from shared.testing.fault_points import fault_point
 
-if TYPE_CHECKING:  # it writes the rows of this module
+if TYPE_CHECKING:  # it imports this module
     from shared.unit_of_work import Reader
 
 LEASE = timedelta(seconds=60)

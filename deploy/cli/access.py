@@ -111,7 +111,10 @@ def revoke(
     if as_json:
         answer = {"principal": name, "revoked": count, "servers": servers}
         raise finish(Reply(outcome="answered", answer=answer), as_json=True)
-    say(f"Access is taken back from {name}: all that the register has of it is void.")
+    say(
+        f"Access is taken back from {name}: all that the register has of it is void. If it has webhooks, they are "
+        f"posted to until they are ended: concord send notifications end-all-webhooks --subscriber {name}"
+    )
     if not is_local:
         say(
             f"{servers} NATS {'server goes' if servers == 1 else 'servers go'} by it. For those that start or reload, "

@@ -49,8 +49,9 @@ from shared.contracts.notifications import Standing, Topic
 from shared.database import lots
 from shared.figures import unsent_of
 from shared.identity import DELIVERIES
-from shared.outbox import COUNTERS, OUTBOX, UNSENT
+from shared.outbox import OUTBOX, UNSENT
 from shared.settings import Settings
+from shared.tasks import TASKS
 from shared.unit_of_work import Aggregate, Reader, Work
 
 FORGOTTEN_AT_ONCE = 2000
@@ -63,6 +64,8 @@ SUBSCRIBERS = Aggregate(
     parts={"subscriptions": tables.subscriptions, "muted": tables.mutes},
 )
 WEBHOOKS = Aggregate(Webhook, tables.webhooks)
+POST = "post-to-webhook"
+"""The task that posts to a webhook; its key is the webhook."""
 ANNOUNCEMENTS = Aggregate(Announcement, tables.announcements, parts={"told": tables.tellings})
 
 NETWORKS = Aggregate(Network, tables.networks, parts={"representatives": tables.representatives})
@@ -236,24 +239,28 @@ def _holders(relation: Relation, networks: BindParameter[Sequence[str]] | None) 
 # ---- webhooks ------------------------------------------------------------------------------------------------------
 
 
-def resting_webhooks(work: Work, subscribers: Collection[str]) -> list[str]:
-    """The webhooks of these people that nothing is posted to at the moment, and that have not stopped."""
+def webhooks_of_all(work: Work, subscribers: Collection[str]) -> list[str]:
+    """The ids of the webhooks of these people."""
     asked = ({"subscribers": lot} for lot in lots(subscribers))
-    return [row.id for given in asked for row in work.select(_which_rest(), given)]
+    return [row.id for given in asked for row in work.select(_whose(), given)]
 
 
 @cache
-def _which_rest() -> Select[Any]:
+def _whose() -> Select[Any]:
     c = tables.webhooks.c
-    resting = (c.stopped.is_(None), c.under_way.is_(False), c.next_attempt_at.is_(None))
-    return select(c.id).where(c.subscriber.in_(_list("subscribers")), *resting).order_by(c.id)
+    return select(c.id).where(c.subscriber.in_(_list("subscribers"))).order_by(c.id)
 
 
 def webhooks_of(reader: Reader | Work, subscriber: str) -> list[Webhook]:
-    """Somebody's webhooks, the oldest first."""
-    c = tables.webhooks.c
-    ids = [row.id for row in reader.select(select(c.id).where(c.subscriber == subscriber).order_by(c.id))]
-    return list(reader.load_all(WEBHOOKS, ids).values())
+    """Somebody's webhooks, the oldest first; not locked."""
+    mine = select(tables.webhooks).where(tables.webhooks.c.subscriber == subscriber)
+    rows = reader.select(mine.order_by(tables.webhooks.c.id))
+    return [Webhook.model_validate(dict(row._mapping)) for row in rows]
+
+
+def is_posted_to(work: Work, webhook: str) -> bool:
+    """Whether there is a task for a webhook; one whose outcome became a dead letter is gone."""
+    return bool(work.select(select(TASKS.c.id).where(TASKS.c.name == POST, TASKS.c.key == webhook)))
 
 
 class Waiting(NamedTuple):
@@ -264,21 +271,22 @@ class Waiting(NamedTuple):
     payload: bytes
 
 
-def to_post(reader: Reader, webhook: str, limit: int) -> tuple[Webhook, list[Waiting]] | None:
-    """The first notices that a webhook has not taken, in order; ``None`` if there is no such webhook any more."""
+class ToPost(NamedTuple):
+    """A webhook, and the first notices it has not taken that are still kept, in order."""
+
+    webhook: Webhook
+    notices: Sequence[Waiting]
+
+
+def to_post(reader: Reader, webhook: str, limit: int) -> ToPost | None:
+    """What is to be posted to a webhook; ``None`` if it was ended."""
     state = reader.load(WEBHOOKS, webhook)
     if state is None:
         return None
     c = OUTBOX.c
-    mine = (c.stream == DELIVERIES, c.aggregate == state.subscriber, c.sequence > state.posted_up_to)
+    mine = (c.stream == DELIVERIES, c.aggregate == state.subscriber, c.sequence > state.after)
     statement = select(c.sequence, c.id, c.payload).where(*mine).order_by(c.sequence).limit(limit)
-    return state, [Waiting(row.sequence, row.id, row.payload) for row in reader.select(statement)]
-
-
-def last_told(reader: Reader, subscribers: Collection[str]) -> dict[str, int]:
-    """The sequence of what each of these people was told last."""
-    statement = select(COUNTERS).where(COUNTERS.c.key.in_(subscribers))
-    return {row.key: row.last for row in reader.select(statement)}
+    return ToPost(state, [Waiting(row.sequence, row.id, row.payload) for row in reader.select(statement)])
 
 
 def all_webhooks(reader: Reader, subscriber: str | None, after: str | None, limit: int) -> list[Webhook]:
@@ -344,9 +352,8 @@ def deliveries_waiting(connection: Connection) -> dict[str, int]:
     By webhook what those that have not stopped have not taken.
     """
     c = tables.webhooks.c
-    behind = select(func.sum(COUNTERS.c.last - c.posted_up_to)).join(tables.webhooks, c.subscriber == COUNTERS.c.key)
-    posts = connection.scalar(behind.where(c.stopped.is_(None))) or 0
-    return {"nats": unsent_of(connection, DELIVERIES), "webhook": int(posts)}
+    behind = connection.scalar(select(func.sum(c.last - c.after)).where(c.stopped.is_(None)))
+    return {"nats": unsent_of(connection, DELIVERIES), "webhook": int(behind or 0)}
 
 
 def forget_old_announcements(settings: Settings, connection: Connection) -> int:

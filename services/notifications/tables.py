@@ -12,6 +12,7 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
+    UniqueConstraint,
 )
 from sqlalchemy.schema import SchemaItem
 
@@ -54,16 +55,22 @@ webhooks = _aggregate(
     Column("url", Text, nullable=False),
     Column("secret", Text, nullable=False),
     Column("since", Moment, nullable=False),
-    Column("posted_up_to", BigInteger, nullable=False),
+    Column("last", BigInteger, nullable=False),
+    Column("after", BigInteger, nullable=False),
     Column("under_way", Boolean, nullable=False),
-    Column("answered", Text),
+    Column("resume_at", BigInteger),
+    Column("missed", BigInteger, nullable=False),
+    Column("status", Integer),
+    Column("trouble", Text),
     Column("answered_at", Moment),
     Column("failures", Integer, nullable=False),
     Column("failing_since", Moment),
     Column("next_attempt_at", Moment),
     Column("stopped", Key),
-    Column("go_back_to", BigInteger),
-    CheckConstraint("posted_up_to >= 0", name="posted_counts_from_nothing"),
+    CheckConstraint('0 <= "after" AND "after" <= last', name="after_is_not_beyond_the_last"),
+    CheckConstraint("NOT under_way OR (next_attempt_at IS NULL AND stopped IS NULL)", name="under_way_is_neither"),
+    CheckConstraint("next_attempt_at IS NULL OR stopped IS NULL", name="stopped_waits_for_nothing"),
+    UniqueConstraint("subscriber", "url"),
 )
 
 # Who was told what --------------------------------------------------------------------------------------------------

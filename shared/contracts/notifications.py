@@ -4,7 +4,7 @@ A notice is thin: what happened, to which network, and why the reader was told. 
 it happened in, where the rules of that service say what may be seen.
 """
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, Field, HttpUrl, model_validator
 
@@ -117,9 +117,9 @@ class Notice(Delivery):
 
 # Webhooks -----------------------------------------------------------------------------------------------------------
 
-WebhookStop = Literal["gone", "given-up", "not-allowed"]
-"""``gone``: it answered 410. ``given-up``: it took one notice for three days in no way. ``not-allowed``: its address is
-not one that may be posted to, such as a private one."""
+WebhookStop = Annotated[str, Field(pattern=r"^[a-z]+(-[a-z]+)*$")]
+"""Why nothing is posted any more. ``gone``: it answered 410. ``given-up``: it did not take one notice within three
+days. ``not-allowed``: its address is not one that may be posted to, such as a private one. More may come in time."""
 
 
 class RegisterWebhook(Command):
@@ -134,25 +134,29 @@ class RegisterWebhook(Command):
 
 
 class ResumeWebhook(Command):
-    """Goes on posting to a webhook that stopped, or tries one that fails at once; with ``after``, posts again."""
+    """Goes on posting to a webhook that stopped, or tries one now that fails.
+
+    With ``after`` it goes on behind that sequence: what is posted already is posted again, what is not is skipped.
+    """
 
     webhook: Id
-    after: int | None = Field(
-        default=None, ge=0, description="post everything after this sequence; none to go on where it stands"
-    )
+    after: int | None = Field(default=None, ge=0, description="a sequence; none to go on where it stands")
 
 
 class EndWebhook(Command):
-    """Ends a webhook of whoever sends it; nothing more is posted to it."""
+    """Ends a webhook of whoever sends it. What is in hand at that moment, for some seconds, may still be posted."""
 
     webhook: Id
 
 
-class EndWebhooksOf(Command):
-    """Ends all webhooks of a subscriber, such as one whose access was taken back."""
+class EndAllWebhooks(Command):
+    """Ends all webhooks of a subscriber, such as one whose access was taken back; what is in hand as above."""
 
     roles: ClassVar[tuple[Role, ...]] = ("operator",)
     subscriber: Principal
+
+
+_AFTER = "posting goes on after this sequence"
 
 
 class WebhookRegistered(Event):
@@ -161,7 +165,7 @@ class WebhookRegistered(Event):
     key = "webhook"
     webhook: Id
     subscriber: Principal
-    after: int = Field(description="the sequence of the last notice before it")
+    after: int = Field(description=_AFTER)
 
 
 class WebhookStopped(Event):
@@ -171,7 +175,7 @@ class WebhookStopped(Event):
     webhook: Id
     subscriber: Principal
     reason: WebhookStop
-    posted_up_to: int = Field(description="the sequence of the last notice it took")
+    after: int = Field(description=_AFTER)
 
 
 class WebhookResumed(Event):
@@ -180,7 +184,7 @@ class WebhookResumed(Event):
     key = "webhook"
     webhook: Id
     subscriber: Principal
-    after: int = Field(description="the sequence after which it goes on")
+    after: int = Field(description=_AFTER)
 
 
 class WebhookEnded(Event):
@@ -277,10 +281,12 @@ class WebhookState(BaseModel, frozen=True):
     id: Id
     subscriber: Principal
     since: Moment
-    posted_up_to: int = Field(description="the sequence of the last notice it took")
-    waiting: int = Field(description="how many notices it has not taken yet")
-    answered: str | None = Field(description="what its last answer was, such as 204 or `no connection`; none so far")
-    answered_at: Moment | None
+    after: int = Field(description="posting goes on after this sequence: everything up to it was taken, or skipped")
+    waiting: int = Field(description="how many notices there are after it")
+    missed: int = Field(description="how many notices were no longer kept when their turn came")
+    status: int | None = Field(description="the HTTP status of its last answer; none if there was no answer")
+    trouble: str | None = Field(description="what was wrong at the last attempt, in words; none if it took the notice")
+    answered_at: Moment | None = Field(description="when the last attempt was heard of; none so far")
     failing_since: Moment | None = Field(description="since when it does not take the next one; none if all is well")
     next_attempt_at: Moment | None
     stopped: WebhookStop | None = Field(description="why nothing is posted to it any more; none if it is active")
@@ -316,20 +322,20 @@ class ShowWebhookSecret(Query[WebhookSecret]):
     webhook: Id
 
 
-class OperatedWebhook(WebhookState, frozen=True):
+class WebhookOverview(WebhookState, frozen=True):
     """A webhook, as an operator sees it: of the address, which may hold a secret, only the host."""
 
     host: str
 
 
-class OperatedWebhookPage(BaseModel, frozen=True):
+class WebhookOverviewPage(BaseModel, frozen=True):
     """Webhooks, the oldest first."""
 
-    webhooks: tuple[OperatedWebhook, ...]
+    webhooks: tuple[WebhookOverview, ...]
     next: Id | None = Field(default=None, description="give it as `after` for the next page; none on the last")
 
 
-class ListAllWebhooks(Query[OperatedWebhookPage]):
+class ListAllWebhooks(Query[WebhookOverviewPage]):
     """Lists everybody's webhooks, or those of one subscriber."""
 
     roles: ClassVar[tuple[Role, ...]] = ("operator",)

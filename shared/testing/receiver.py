@@ -23,12 +23,13 @@ def path_of(url: str) -> str:
 
 @dataclass(frozen=True)
 class Post:
-    """One request, with its path, its headers in lower case, and when it came (seconds, monotonic)."""
+    """One request: its path, its headers in lower case, when it came (seconds, monotonic), on which connection."""
 
     path: str
     headers: Mapping[str, str]
     body: bytes
     at: float
+    connection: object = field(compare=False)
 
     @property
     def id(self) -> str:
@@ -75,6 +76,8 @@ class Receiver:
     async def _receive(self, request: web.BaseRequest) -> web.StreamResponse:
         headers = {name.lower(): value for name, value in request.headers.items()}
         number = len(self.posts)
-        self.posts.append(Post(request.path_qs, headers, await request.read(), time.monotonic()))
+        path = urlsplit(request._message.path)  # as it was written: aiohttp's own would be normalised
+        written = f"{path.path}?{path.query}" if path.query else path.path
+        self.posts.append(Post(written, headers, await request.read(), time.monotonic(), request.transport))
         await asyncio.sleep(self.delay)
         return web.Response(status=self.answers[min(number, len(self.answers) - 1)], headers=self.headers)

@@ -44,6 +44,11 @@ class Notifications:
         command = [sys.executable, "-m", "services.notifications.main"]
         self.process = subprocess.Popen(command, cwd=ROOT, env=environment)
 
+    def stop(self) -> None:
+        assert self.process is not None
+        self.process.terminate()
+        assert self.process.wait(PATIENCE) == 0
+
     def kill(self) -> None:
         if self.process is not None:
             self.process.kill()
@@ -111,7 +116,7 @@ async def test_a_program_is_posted_what_its_delivery_subject_says_and_can_verify
         assert [event["data"]["sentence"] for event in posted] == [
             f"{name} is registered as a network." for name in names
         ]
-        assert (await until(zoe, "zoe", posted_up_to=20))["waiting"] == 0
+        assert (await until(zoe, "zoe", after=20))["waiting"] == 0
 
 
 async def test_a_kill_loses_no_post_and_puts_none_out_of_order(
@@ -125,10 +130,23 @@ async def test_a_kill_loses_no_post_and_puts_none_out_of_order(
             await receiver.until(posts)
             notifications.kill()
             notifications.start()
-        await until(zoe, "zoe", posted_up_to=60)
+        await until(zoe, "zoe", after=60)
     sequences = [json.loads(post.body)["sequence"] for post in receiver.posts]
     assert list(dict.fromkeys(sequences)) == list(range(1, 61))
     assert len({post.id for post in receiver.posts}) == 60
+
+
+async def test_a_clean_stop_posts_nothing_twice(server: NatsServer, notifications: Notifications) -> None:
+    notifications.start()
+    async with Receiver(delay=0.02) as receiver:
+        zoe, _ = await enter(server, "zoe", receiver)
+        await happen(server, 60)
+        for posts in (10, 30):
+            await receiver.until(posts)
+            await asyncio.to_thread(notifications.stop)
+            notifications.start()
+        await until(zoe, "zoe", after=60)
+    assert [json.loads(post.body)["sequence"] for post in receiver.posts] == list(range(1, 61))
 
 
 async def test_a_receiver_that_is_slow_or_away_holds_up_nobody_else(
@@ -140,10 +158,10 @@ async def test_a_receiver_that_is_slow_or_away_holds_up_nobody_else(
         ben, _ = await enter(server, "ben", broken)
         zoe, _ = await enter(server, "zoe", quick)
         await happen(server, 30)
-        await until(zoe, "zoe", posted_up_to=30)
+        await until(zoe, "zoe", after=30)
         assert len(slow.posts) == 1
-        failing = await until(ben, "ben", answered="500")
-        assert (failing["posted_up_to"], failing["waiting"], failing["stopped"]) == (0, 30, None)
+        failing = await until(ben, "ben", status=500)
+        assert (failing["after"], failing["waiting"], failing["stopped"]) == (0, 30, None)
         assert failing["next_attempt_at"] is not None
 
 
@@ -152,7 +170,7 @@ async def test_posting_goes_on_once_a_receiver_is_back(server: NatsServer, notif
     async with Receiver(answers=(503, 503, 204)) as receiver:
         zoe, _ = await enter(server, "zoe", receiver)
         await happen(server, 5)
-        await until(zoe, "zoe", posted_up_to=5)
+        await until(zoe, "zoe", after=5)
     ids = [post.id for post in receiver.posts]
     assert ids[0] == ids[1] == ids[2]
     assert len(set(ids)) == 5
@@ -167,7 +185,7 @@ async def test_what_is_gone_stops_and_goes_on_when_it_is_resumed(
         await happen(server, 3)
         await until(zoe, "zoe", stopped="gone")
         assert (await ask(zoe, ResumeWebhook(webhook=hook), "zoe"))["done"]["events"] == ["webhook-resumed"]
-        await until(zoe, "zoe", posted_up_to=3, stopped=None)
+        await until(zoe, "zoe", after=3, stopped=None)
         await ask(zoe, ResumeWebhook(webhook=hook, after=1), "zoe")
         await receiver.until(6)
     assert [json.loads(post.body)["sequence"] for post in receiver.posts] == [1, 1, 2, 3, 2, 3]
@@ -181,5 +199,5 @@ async def test_nothing_is_posted_into_a_network_that_the_operator_did_not_allow(
         zoe, _ = await enter(server, "zoe", receiver)
         await happen(server, 1)
         stopped = await until(zoe, "zoe", stopped="not-allowed")
-    assert stopped["answered"] == "its address is private, and no network that may be posted into"
+    assert stopped["trouble"] == "its address is private, and in no network that the operator allows"
     assert receiver.posts == []

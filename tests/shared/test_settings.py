@@ -1,6 +1,7 @@
 """A service is started with settings it can work with, or it says in a sentence what is wrong."""
 
 import re
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
@@ -25,10 +26,12 @@ def test_what_is_not_set_has_a_default(environment: pytest.MonkeyPatch) -> None:
 
 def test_values_are_read_from_the_environment(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("CONCORD_NATS", "nats://one:4222, nats://two:4222")
+    environment.setenv("CONCORD_WEBHOOK_NETWORKS", "10.0.0.0/8, fd00::/8")
     environment.setenv("CONCORD_STREAM_REPLICAS", "3")
     environment.setenv("CONCORD_STORE", "postgresql+psycopg://concord@db/membership")
     settings = Settings.from_environment()
     assert settings.nats == ("nats://one:4222", "nats://two:4222")
+    assert settings.webhook_networks == (ip_network("10.0.0.0/8"), ip_network("fd00::/8"))
     assert settings.stream_replicas == 3
     assert settings.store == "postgresql+psycopg://concord@db/membership"
 
@@ -37,6 +40,12 @@ def test_values_are_read_from_the_environment(environment: pytest.MonkeyPatch) -
     ("name", "value", "sentence"),
     [
         ("CONCORD_NATS", "somewhere", "CONCORD_NATS cannot be 'somewhere': 'somewhere' is not an address"),
+        ("CONCORD_NATS", "", "CONCORD_NATS cannot be '': there must be one at least"),
+        (
+            "CONCORD_WEBHOOK_NETWORKS",
+            "10.0.0.0/8,10.0.0.1/8",
+            "CONCORD_WEBHOOK_NETWORKS cannot be '10.0.0.0/8,10.0.0.1/8': '10.0.0.1/8' is not a network such as 10.0.0.0/8",
+        ),
         ("CONCORD_CREDENTIALS", "/nowhere.creds", "CONCORD_CREDENTIALS cannot be '/nowhere.creds': there is no file"),
         ("CONCORD_BATCH_SIZE", "many", "CONCORD_BATCH_SIZE cannot be 'many': input should be a valid integer"),
         (
@@ -92,5 +101,5 @@ def said(field: FieldInfo) -> str:
     if field.is_required():
         return "none, must be set"
     if isinstance(field.default, tuple):
-        return ",".join(field.default)
+        return ",".join(field.default) or "none"
     return "none" if field.default is None else str(field.default)

@@ -1,13 +1,14 @@
 """Posting what a subscriber is told to an address of its own: who may, how it goes, when it is given up.
 
-A webhook is a place in the sequence of what its subscriber was told. Everything after it is posted in order; so there
-is never more than one post to it under way, and what it does not take holds up nothing but itself.
+A webhook is a place in the sequence of what its subscriber was told. Everything after it is posted in order, by one
+task at a time, so that what a receiver does not take holds up nothing but itself.
 """
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from shared.contracts.message import Event
 from shared.contracts.notifications import (
@@ -16,7 +17,6 @@ from shared.contracts.notifications import (
     WebhookEnded,
     WebhookRegistered,
     WebhookResumed,
-    WebhookStop,
     WebhookStopped,
 )
 from shared.refusal import Refusal
@@ -24,46 +24,60 @@ from shared.refusal import Refusal
 MAX_WEBHOOKS = 10
 GIVE_UP_AFTER = timedelta(days=3)
 """How long one notice is tried before its webhook is stopped."""
+FIRST_PAUSE, LONGEST_PAUSE = timedelta(seconds=2), timedelta(hours=1)
+"""The pause after a first failure, doubled with each further one; of each, chance takes away up to a half."""
+LONGEST_ASKED = timedelta(days=1)
+"""A receiver that asks for a longer pause is asked again after this one."""
+
+Stop = Literal["gone", "given-up", "not-allowed"]
 
 
 class Webhook(BaseModel, frozen=True):
-    """Where somebody is posted to, up to which sequence that is done, and what becomes of it.
+    """Where somebody is posted to, and what becomes of it.
 
-    While something is posted to it, or is to be tried again at ``next_attempt_at``, whoever adds to the sequence need
-    not say so. ``go_back_to`` is where posting goes on once what is under way has ended.
+    ``last`` is the sequence of what its subscriber was told last, and posting goes on after the sequence ``after``.
+    ``under_way``: a task posts to it; ``resume_at``: it is to go on after that sequence once the task has ended. Else
+    it waits until ``next_attempt_at``, has ``stopped``, or rests since there is nothing to post.
     """
 
     id: str
     subscriber: str
-    url: str
-    secret: str
+    url: str = Field(repr=False)
+    secret: str = Field(repr=False)
     since: datetime
-    posted_up_to: int
+    last: int
+    after: int
     under_way: bool = False
-    answered: str | None = None
+    resume_at: int | None = None
+    missed: int = 0
+    status: int | None = None
+    trouble: str | None = None
     answered_at: datetime | None = None
     failures: int = 0
     failing_since: datetime | None = None
     next_attempt_at: datetime | None = None
-    stopped: WebhookStop | None = None
-    go_back_to: int | None = None
+    stopped: Stop | None = None
 
 
 class Posted(BaseModel, frozen=True):
-    """What came of posting: the last sequence that was taken, and the last answer, none if there was nothing to post.
+    """What came of a task: everything up to a sequence was taken, but for those ``missed``; and how the last post went.
 
-    ``pause`` is how many seconds to wait after a failure, and ``stop`` why it is of no use to wait.
+    A post that failed has a ``trouble``, what pause the receiver ``asked`` for (seconds), and a number drawn by
+    ``chance`` (0 to 1); ``stop`` says that it is of no use to go on.
     """
 
     up_to: int
-    answer: str | None = None
-    pause: float | None = None
-    stop: WebhookStop | None = None
+    missed: int = 0
+    status: int | None = None
+    trouble: str | None = None
+    asked: float = 0
+    chance: float = 0
+    stop: Literal["gone", "not-allowed"] | None = None
 
 
 def register(
     command: RegisterWebhook,
-    mine: Sequence[Webhook],
+    others: Sequence[Webhook],
     *,
     webhook: str,
     subscriber: str,
@@ -71,7 +85,7 @@ def register(
     last: int,
     at: datetime,
 ) -> Webhook | Refusal:
-    """A webhook for everything after ``last``, the sequence of what its subscriber was told last."""  # fmt: skip
+    """A webhook for everything after ``last``, the sequence of what its subscriber was told last."""
     url = str(command.url)
     if command.url.username or command.url.password or command.url.fragment:
         return Refusal(
@@ -80,27 +94,28 @@ def register(
             "check the signature to know who posts.",
             field="url",
         )
-    for other in mine:
+    for other in others:
         if other.url == url:
             return Refusal(
                 code="already-registered",
-                sentence=f"The webhook {other.id} posts to this address already; end it first to have a new secret.",
+                sentence=f"The webhook {other.id} posts to this address already. To have a new secret, end it, "
+                f"register it anew, and resume the new one with after {other.after}, so that nothing is left out.",
                 field="url",
-                data={"webhook": other.id},
+                data={"webhook": other.id, "after": other.after},
             )
-    if len(mine) >= MAX_WEBHOOKS:
+    if len(others) >= MAX_WEBHOOKS:
         return Refusal(
             code="too-many-webhooks",
-            sentence=f"{subscriber} has {len(mine)} webhooks and asked for one more; {MAX_WEBHOOKS} are allowed: "
+            sentence=f"{subscriber} has {len(others)} webhooks and asked for one more; {MAX_WEBHOOKS} are allowed: "
             "end one.",
-            data={"webhooks": len(mine), "max": MAX_WEBHOOKS},
+            data={"webhooks": len(others), "max": MAX_WEBHOOKS},
         )
-    return Webhook(id=webhook, subscriber=subscriber, url=url, secret=secret, since=at, posted_up_to=last)
+    return Webhook(id=webhook, subscriber=subscriber, url=url, secret=secret, since=at, last=last, after=last)
 
 
 def registered(webhook: Webhook) -> Event:
     """What is said of a new one."""
-    return WebhookRegistered(webhook=webhook.id, subscriber=webhook.subscriber, after=webhook.posted_up_to)
+    return WebhookRegistered(webhook=webhook.id, subscriber=webhook.subscriber, after=webhook.after)
 
 
 def ended(webhook: Webhook) -> Event:
@@ -108,7 +123,7 @@ def ended(webhook: Webhook) -> Event:
     return WebhookEnded(webhook=webhook.id, subscriber=webhook.subscriber)
 
 
-def mine(webhook: Webhook | None, id_: str, principal: str) -> Webhook | Refusal:
+def of_principal(webhook: Webhook | None, id_: str, principal: str) -> Webhook | Refusal:
     """The webhook if it is the principal's. Nobody is told whether one of somebody else's exists."""
     if webhook is not None and webhook.subscriber == principal:
         return webhook
@@ -119,45 +134,62 @@ def mine(webhook: Webhook | None, id_: str, principal: str) -> Webhook | Refusal
     )
 
 
-def after_telling(webhook: Webhook) -> Webhook:
-    """The webhook once there is more to post: begun, unless it has stopped or will look for more anyway."""
-    if webhook.stopped or webhook.under_way or webhook.next_attempt_at:
-        return webhook
-    return webhook.model_copy(update={"under_way": True})
+def after_telling(webhook: Webhook, last: int) -> Webhook:
+    """The webhook once its subscriber was told more: begun if it rests. Else it is gone on with when its time comes."""
+    told = webhook.model_copy(update={"last": last})
+    return told if webhook.under_way or webhook.next_attempt_at or webhook.stopped else begun(told)
 
 
-def after_posting(webhook: Webhook, posted: Posted, last: int, at: datetime) -> tuple[Webhook, list[Event]]:
-    """The webhook after something was posted to it; ``last`` is the sequence of what its subscriber was told last."""
-    up_to = max(webhook.posted_up_to, posted.up_to)
-    failing = posted.pause is not None
-    in_a_row = webhook.failures if up_to == webhook.posted_up_to else 0
-    failing_since = (webhook.failing_since if in_a_row else at) if failing else None
-    stop = posted.stop
-    if failing_since is not None and at - failing_since >= GIVE_UP_AFTER:
-        stop = "given-up"
-    go_on_at = up_to if webhook.go_back_to is None else webhook.go_back_to
-    retried = failing and stop is None and webhook.go_back_to is None
-    after = webhook.model_copy(
+def begun(webhook: Webhook) -> Webhook:
+    """The webhook that is posted to from now on."""
+    return webhook.model_copy(update={"under_way": True, "next_attempt_at": None})
+
+
+def after_posting(webhook: Webhook, posted: Posted, at: datetime) -> tuple[Webhook, list[Event]]:
+    """The webhook after a task has ended."""
+    failures = webhook.failures if posted.up_to == webhook.after else 0
+    settled = webhook.model_copy(
         update={
-            "posted_up_to": go_on_at,
-            "under_way": stop is None and not retried and go_on_at < last,
-            "answered": posted.answer or webhook.answered,
-            "answered_at": at if posted.answer else webhook.answered_at,
-            "failures": in_a_row + 1 if retried else 0,
-            "failing_since": failing_since if stop is None else None,
-            "next_attempt_at": at + timedelta(seconds=posted.pause or 0) if retried else None,
-            "stopped": stop,
-            "go_back_to": None,
+            "after": posted.up_to,
+            "under_way": False,
+            "missed": webhook.missed + posted.missed,
+            "failures": 0,
+            "failing_since": None,
         }
     )
-    if stop is None:
-        return after, []
-    said = {"webhook": webhook.id, "subscriber": webhook.subscriber, "posted_up_to": go_on_at}
-    return after, [WebhookStopped(reason=stop, **said)]
+    if posted.status is not None or posted.trouble is not None:  # else there was nothing to post
+        answered = {"status": posted.status, "trouble": posted.trouble, "answered_at": at}
+        settled = settled.model_copy(update=answered)
+    if webhook.resume_at is not None:  # asked for while this was under way, so what came of this is past
+        return begun(settled.model_copy(update={"after": webhook.resume_at, "resume_at": None})), []
+    if posted.stop is not None:
+        return _stopped(settled, posted.stop)
+    if posted.trouble is None:
+        return (begun(settled) if settled.after < settled.last else settled), []
+    failing_since = webhook.failing_since if failures and webhook.failing_since else at
+    if at - failing_since >= GIVE_UP_AFTER:
+        return _stopped(settled, "given-up")
+    retried = {
+        "failures": failures + 1,
+        "failing_since": failing_since,
+        "next_attempt_at": at + _pause(failures + 1, posted.asked, posted.chance),
+    }
+    return settled.model_copy(update=retried), []
 
 
-def resume(webhook: Webhook, command: ResumeWebhook, last: int) -> tuple[Webhook, Event] | Refusal:
-    """The webhook that goes on, from where it stands or from an earlier or later place; ``last`` as above."""
+def _pause(failures: int, asked: float, chance: float) -> timedelta:
+    longest = min(LONGEST_PAUSE, FIRST_PAUSE * float(2 ** min(failures - 1, 30)))
+    return max(longest * (1 - chance / 2), timedelta(seconds=min(LONGEST_ASKED.total_seconds(), asked)))
+
+
+def _stopped(webhook: Webhook, reason: Stop) -> tuple[Webhook, list[Event]]:
+    said = {"webhook": webhook.id, "subscriber": webhook.subscriber, "after": webhook.after}
+    return webhook.model_copy(update={"stopped": reason}), [WebhookStopped(reason=reason, **said)]
+
+
+def resume(webhook: Webhook, command: ResumeWebhook) -> tuple[Webhook, Event] | Refusal:
+    """The webhook that goes on where it stands, or after another sequence."""
+    last = webhook.last
     if command.after is not None and command.after > last:
         return Refusal(
             code="unknown-sequence",
@@ -165,16 +197,17 @@ def resume(webhook: Webhook, command: ResumeWebhook, last: int) -> tuple[Webhook
             field="after",
             data={"last": last},
         )
-    go_on_at = webhook.posted_up_to if command.after is None else command.after
-    if command.after is None and not webhook.stopped and not webhook.next_attempt_at:
+    well = not webhook.stopped and webhook.failing_since is None
+    if command.after is None and well and (webhook.under_way or webhook.after >= last):
         return Refusal(
             code="nothing-to-resume",
-            sentence=f"The webhook has not stopped and does not fail; to have notices posted again, give after: those "
-            f"after it are posted, up to {last}.",
+            sentence="The webhook has not stopped and does not fail. To have notices posted again, give after: those "
+            f"behind it are posted, up to {last}.",
             data={"last": last},
         )
-    resumed = WebhookResumed(webhook=webhook.id, subscriber=webhook.subscriber, after=go_on_at)
+    go_on = webhook.after if command.after is None else command.after
+    resumed = WebhookResumed(webhook=webhook.id, subscriber=webhook.subscriber, after=go_on)
     if webhook.under_way:
-        return webhook.model_copy(update={"go_back_to": go_on_at}), resumed
-    fresh = {"failures": 0, "failing_since": None, "next_attempt_at": None, "stopped": None}
-    return webhook.model_copy(update={**fresh, "posted_up_to": go_on_at, "under_way": go_on_at < last}), resumed
+        return webhook.model_copy(update={"resume_at": go_on}), resumed
+    fresh = {"after": go_on, "stopped": None, "failures": 0, "failing_since": None}
+    return begun(webhook.model_copy(update=fresh)), resumed

@@ -46,7 +46,7 @@ def tell(event: Event, work: Work, kept: BaseModel | None = None) -> None:
         "network": networks[0] if networks else None,
     }
     happened_at = work.envelope.time or work.now
-    resting = webhooks.resting(work, [recipient.subscriber for recipient in recipients])
+    listening = webhooks.of_audience(work, [recipient.subscriber for recipient in recipients])
     sequences = work.announce_all(
         DELIVERIES,
         [
@@ -65,7 +65,7 @@ def tell(event: Event, work: Work, kept: BaseModel | None = None) -> None:
     id_ = work.new_id()
     announcement = Announcement(id=id_, told_at=work.now, event_id=work.envelope.id, told=told, **said)
     work.put(ANNOUNCEMENTS, id_, announcement)
-    webhooks.begin(work, resting)
+    webhooks.tell(work, listening, {who: telling.position for who, telling in told.items()})
 
 
 @on.timer("forget-announcements")

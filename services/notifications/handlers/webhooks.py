@@ -14,16 +14,16 @@ from services.notifications.store import WEBHOOKS
 from shared import metrics
 from shared.contracts.message import Event
 from shared.contracts.notifications import (
+    EndAllWebhooks,
     EndWebhook,
-    EndWebhooksOf,
     ListAllWebhooks,
     ListWebhooks,
-    OperatedWebhook,
-    OperatedWebhookPage,
     RegisterWebhook,
     ResumeWebhook,
     ShowWebhookSecret,
     WebhookList,
+    WebhookOverview,
+    WebhookOverviewPage,
     WebhookSecret,
     WebhookState,
     WebhookView,
@@ -34,7 +34,6 @@ from shared.tasks import TaskOutcome
 from shared.timers import Timer
 from shared.unit_of_work import Reader, Work
 
-POST = "post-to-webhook"
 TRY_AGAIN = "try-webhook-again"
 SECRET_BYTES = 32
 """Standard Webhooks asks for 24 to 64."""
@@ -42,34 +41,38 @@ SECRET_BYTES = 32
 
 @on.command(RegisterWebhook)
 def register_webhook(command: RegisterWebhook, work: Work) -> Done | Refusal:
-    # Locked first: nothing is told between the last sequence and this webhook, and nobody registers two at once.
+    # Locked: nothing is told between the last sequence and this webhook, and nobody registers two at once. Those there
+    # are stay unlocked, since whoever tells locks webhooks before sequences.
     last = work.last_announced([work.principal])[work.principal]
-    mine, id_ = store.webhooks_of(work, work.principal), work.new_id()
+    others = store.webhooks_of(work, work.principal)
     secret = "whsec_" + base64.b64encode(secrets.token_bytes(SECRET_BYTES)).decode()
     made = webhook.register(
-        command, mine, webhook=id_, subscriber=work.principal, secret=secret, last=last, at=work.now
+        command, others, webhook=work.new_id(), subscriber=work.principal, secret=secret, last=last, at=work.now
     )
-    return made if isinstance(made, Refusal) else _keep(work, None, made, [webhook.registered(made)])
+    return made if isinstance(made, Refusal) else _keep(work, made, made, [webhook.registered(made)])
 
 
 @on.command(ResumeWebhook, loads=lambda command: [(WEBHOOKS, command.webhook)])
 def resume_webhook(command: ResumeWebhook, work: Work) -> Done | Refusal:
-    mine = webhook.mine(work.load(WEBHOOKS, command.webhook), command.webhook, work.principal)
+    mine = webhook.of_principal(work.load(WEBHOOKS, command.webhook), command.webhook, work.principal)
     if isinstance(mine, Refusal):
         return mine
-    decided = webhook.resume(mine, command, work.last_announced([work.principal])[work.principal])
+    if mine.under_way and not store.is_posted_to(work, mine.id):  # its outcome became a dead letter
+        mine = mine.model_copy(update={"under_way": False})
+    decided = webhook.resume(mine, command)
     return decided if isinstance(decided, Refusal) else _keep(work, mine, decided[0], [decided[1]])
 
 
 @on.command(EndWebhook, loads=lambda command: [(WEBHOOKS, command.webhook)])
 def end_webhook(command: EndWebhook, work: Work) -> Done | Refusal:
-    mine = webhook.mine(work.load(WEBHOOKS, command.webhook), command.webhook, work.principal)
+    mine = webhook.of_principal(work.load(WEBHOOKS, command.webhook), command.webhook, work.principal)
     return mine if isinstance(mine, Refusal) else Done(id=mine.id, events=(_end(work, mine).wire.name,))
 
 
-@on.command(EndWebhooksOf)
-def end_webhooks_of(command: EndWebhooksOf, work: Work) -> Done:
-    ended = [_end(work, one) for one in store.webhooks_of(work, command.subscriber)]
+@on.command(EndAllWebhooks)
+def end_all_webhooks(command: EndAllWebhooks, work: Work) -> Done:
+    found = work.load_all(WEBHOOKS, [one.id for one in store.webhooks_of(work, command.subscriber)])
+    ended = [_end(work, one) for one in found.values()]
     return Done(counts={"ended": len(ended)}, events=tuple(event.wire.name for event in ended))
 
 
@@ -84,38 +87,35 @@ def _end(work: Work, one: Webhook) -> Event:
 # ---- posting -------------------------------------------------------------------------------------------------------
 
 
-def resting(work: Work, subscribers: Collection[str]) -> list[str]:
-    """The webhooks that nothing is posted to, of people who are about to be told something.
+def of_audience(work: Work, subscribers: Collection[str]) -> list[Webhook]:
+    """The webhooks of people who are about to be told something, locked.
 
-    What they were told last is locked first. Whoever has just posted to one of them looks for more under the same lock,
-    so either we see that it rests, or it sees what we add.
+    An outcome is handled under the same lock: either it finds that more was told meanwhile, or we find that it rests.
     """
-    work.last_announced(subscribers)
-    return store.resting_webhooks(work, subscribers)
+    return list(work.load_all(WEBHOOKS, store.webhooks_of_all(work, subscribers)).values())
 
 
-def begin(work: Work, ids: Sequence[str]) -> None:
-    """Has webhooks posted to."""
-    for one in work.load_all(WEBHOOKS, ids).values():
-        _keep(work, one, webhook.after_telling(one))
+def tell(work: Work, found: Collection[Webhook], last: Mapping[str, int]) -> None:
+    """Has webhooks posted to; ``last`` has for each subscriber the sequence of what it was told last."""
+    for one in found:
+        _keep(work, one, webhook.after_telling(one, last[one.subscriber]))
 
 
-@on.task(POST, posting.post_waiting, loads=lambda outcome: [(WEBHOOKS, outcome.key)])
+@on.task(store.POST, posting.post_waiting, loads=lambda outcome: [(WEBHOOKS, outcome.key)])
 def posted(outcome: TaskOutcome, work: Work) -> None:
-    """Posting has come to an end, for now."""
+    """A task has posted what it could."""
     before = work.load(WEBHOOKS, outcome.key)
-    if before is None:
-        return  # it was ended meanwhile
+    if before is None or not before.under_way or outcome.args["after"] != before.after:
+        return  # it was ended meanwhile, or goes on elsewhere since this outcome became a dead letter
     if outcome.error is not None:
-        came_of_it = Posted(up_to=before.posted_up_to, answer="nothing could be posted", stop="given-up")
+        came_of_it = Posted(up_to=before.after, trouble="nothing could be posted")
     else:
         came_of_it = Posted.model_validate(outcome.result)
-    last = work.last_announced([before.subscriber])[before.subscriber]
-    after, events = webhook.after_posting(before, came_of_it, last, work.now)
-    metrics.delivered("webhook", "delivered", max(0, came_of_it.up_to - before.posted_up_to))
+    after, events = webhook.after_posting(before, came_of_it, work.now)
+    metrics.delivered("webhook", "delivered", came_of_it.up_to - before.after - came_of_it.missed)
     if after.stopped is not None:
         metrics.delivered("webhook", "failed" if after.stopped == "given-up" else "disabled")
-    _keep(work, before.model_copy(update={"under_way": False}), after, events)
+    _keep(work, before.model_copy(update={"under_way": False}), after, events)  # that task is no more
 
 
 @on.timer(TRY_AGAIN, loads=lambda timer: [(WEBHOOKS, timer.key)])
@@ -123,17 +123,17 @@ def try_again(timer: Timer, work: Work) -> None:
     """The pause after a failure is over."""
     before = work.load(WEBHOOKS, timer.key)
     if before is not None and before.next_attempt_at is not None:
-        _keep(work, before, before.model_copy(update={"next_attempt_at": None, "under_way": True}))
+        _keep(work, before, webhook.begun(before))
 
 
-def _keep(work: Work, before: Webhook | None, after: Webhook, events: Sequence[Event] = ()) -> Done | Refusal:
+def _keep(work: Work, before: Webhook, after: Webhook, events: Sequence[Event] = ()) -> Done | Refusal:
     """Keeps a webhook, says what happened to it, and has done what it waits for."""
     if after.next_attempt_at is not None:
         work.set_timer(TRY_AGAIN, after.id, after.next_attempt_at)
-    elif before is not None and before.next_attempt_at is not None:
+    elif before.next_attempt_at is not None:
         work.cancel_timer(TRY_AGAIN, after.id)
-    if after.under_way and not (before and before.under_way):
-        work.start_task(POST, after.id, {"webhook": after.id})
+    if after.under_way and not before.under_way:
+        work.start_task(store.POST, after.id, {"webhook": after.id, "after": after.after})
     return work.save(WEBHOOKS, after.id, events, state=after)
 
 
@@ -143,24 +143,22 @@ def _keep(work: Work, before: Webhook | None, after: Webhook, events: Sequence[E
 @on.query(ListWebhooks)
 def list_webhooks(_: ListWebhooks, reader: Reader) -> WebhookList:
     found = store.webhooks_of(reader, reader.principal)
-    last = store.last_told(reader, [reader.principal])
-    return WebhookList(webhooks=tuple(WebhookView(url=one.url, **_state(one, last)) for one in found))
+    return WebhookList(webhooks=tuple(WebhookView(url=one.url, **_state(one)) for one in found))
 
 
 @on.query(ShowWebhookSecret)
 def show_webhook_secret(query: ShowWebhookSecret, reader: Reader) -> WebhookSecret | Refusal:
-    mine = webhook.mine(reader.load(WEBHOOKS, query.webhook), query.webhook, reader.principal)
+    mine = webhook.of_principal(reader.load(WEBHOOKS, query.webhook), query.webhook, reader.principal)
     return mine if isinstance(mine, Refusal) else WebhookSecret(webhook=mine.id, url=mine.url, secret=mine.secret)
 
 
 @on.query(ListAllWebhooks)
-def list_all_webhooks(query: ListAllWebhooks, reader: Reader) -> OperatedWebhookPage:
+def list_all_webhooks(query: ListAllWebhooks, reader: Reader) -> WebhookOverviewPage:
     found = store.all_webhooks(reader, query.subscriber, query.after, query.limit + 1)
-    shown, last = found[: query.limit], store.last_told(reader, {one.subscriber for one in found})
-    lines = tuple(OperatedWebhook(host=urlsplit(one.url).hostname or "", **_state(one, last)) for one in shown)
-    return OperatedWebhookPage(webhooks=lines, next=shown[-1].id if len(found) > len(shown) else None)
+    shown = found[: query.limit]
+    lines = tuple(WebhookOverview(host=urlsplit(one.url).hostname or "", **_state(one)) for one in shown)
+    return WebhookOverviewPage(webhooks=lines, next=shown[-1].id if len(found) > len(shown) else None)
 
 
-def _state(one: Webhook, last: Mapping[str, int]) -> dict[str, Any]:
-    waiting = max(0, last.get(one.subscriber, 0) - one.posted_up_to)
-    return {**one.model_dump(include=set(WebhookState.model_fields)), "waiting": waiting}
+def _state(one: Webhook) -> dict[str, Any]:
+    return {**one.model_dump(include=set(WebhookState.model_fields)), "waiting": one.last - one.after}

@@ -20,15 +20,23 @@ def upgrade() -> None:
         sa.Column("url", sa.Text, nullable=False),
         sa.Column("secret", sa.Text, nullable=False),
         sa.Column("since", Moment, nullable=False),
-        sa.Column("posted_up_to", sa.BigInteger, nullable=False),
+        sa.Column("last", sa.BigInteger, nullable=False),
+        sa.Column("after", sa.BigInteger, nullable=False),
         sa.Column("under_way", sa.Boolean, nullable=False),
-        sa.Column("answered", sa.Text),
+        sa.Column("resume_at", sa.BigInteger),
+        sa.Column("missed", sa.BigInteger, nullable=False),
+        sa.Column("status", sa.Integer),
+        sa.Column("trouble", sa.Text),
         sa.Column("answered_at", Moment),
         sa.Column("failures", sa.Integer, nullable=False),
         sa.Column("failing_since", Moment),
         sa.Column("next_attempt_at", Moment),
         sa.Column("stopped", Key),
-        sa.Column("go_back_to", sa.BigInteger),
-        sa.CheckConstraint("posted_up_to >= 0", name="posted_counts_from_nothing"),
+        sa.CheckConstraint('0 <= "after" AND "after" <= last', name="after_is_not_beyond_the_last"),
+        sa.CheckConstraint(
+            "NOT under_way OR (next_attempt_at IS NULL AND stopped IS NULL)", name="under_way_is_neither"
+        ),
+        sa.CheckConstraint("next_attempt_at IS NULL OR stopped IS NULL", name="stopped_waits_for_nothing"),
+        sa.UniqueConstraint("subscriber", "url"),
     )
     op.create_index("ix_webhooks_subscriber", "webhooks", ["subscriber"])
