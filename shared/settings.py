@@ -63,20 +63,15 @@ class Settings(BaseSettings):
         default="info", description="the least important log lines that are written"
     )
 
-    @field_validator("nats", "webhook_networks", mode="before")
+    @field_validator("nats", mode="before")
     @classmethod
     def _separated_by_commas(cls, value: Any) -> Any:
-        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+        return _parts(value) if isinstance(value, str) else value
 
     @field_validator("webhook_networks", mode="before")
     @classmethod
     def _networks(cls, value: Any) -> Any:
-        for part in value:
-            try:
-                ip_network(part)
-            except ValueError:
-                raise ValueError(f"{part!r} is not a network such as 10.0.0.0/8") from None
-        return value
+        return tuple(map(_network, _parts(value))) if isinstance(value, str) else value
 
     @field_validator("nats")
     @classmethod
@@ -130,6 +125,17 @@ class Settings(BaseSettings):
             return cls()
         except ValidationError as error:
             raise SystemExit("\n".join(_sentence(problem) for problem in error.errors())) from None
+
+
+def _parts(value: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in value.split(",") if part.strip())
+
+
+def _network(part: str) -> IPv4Network | IPv6Network:
+    try:
+        return ip_network(part)
+    except ValueError:
+        raise ValueError(f"{part!r} is not a network such as 10.0.0.0/8") from None
 
 
 def _sentence(problem: Any) -> str:
