@@ -16,7 +16,7 @@ from tests.faults.stack import Stack
 from tests.faults.teller import UNSTORABLE, Platform
 
 READY_WITHIN = 60.0
-REACHED_WITHIN = 60.0
+REACHED_WITHIN = 90.0
 """Seconds a process has to come to its fault point under load; one that does not is a test that tested nothing."""
 ENDED_WITHIN = 60.0
 """Seconds for the last commands to be answered."""
