@@ -47,6 +47,7 @@ class Receiver:
     secure: ssl.SSLContext | None = None
     posts: list[Post] = field(default_factory=list)
     port: int = 0
+    _runner: web.ServerRunner | None = None
 
     @property
     def url(self) -> str:
@@ -65,7 +66,8 @@ class Receiver:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._runner.cleanup()
+        if self._runner is not None:
+            await self._runner.cleanup()
 
     async def until(self, count: int, within: float = 30.0) -> None:
         """Waits until there were so many posts."""

@@ -55,7 +55,7 @@ class World:
         """Brings it about."""
         for topic in get_args(notifications.Topic):
             await teller.do(WITNESS, notifications.Subscribe(topic=topic))
-        for principal in MEMBERS[:POSTED_TO]:
+        for principal in MEMBERS[:POSTED_TO] if teller.platform.receiver else ():
             url = f"{teller.platform.receiver}?of={principal}"
             await teller.do(principal, notifications.RegisterWebhook(url=url))
         self.organisations = [

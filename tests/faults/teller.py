@@ -55,8 +55,8 @@ class NotDone(Exception):
 class Platform:
     """The platform as seen from outside: connections, and the ledger of what went over them."""
 
-    def __init__(self, nats: NatsServer | NatsCluster, ledger: Ledger, receiver: str) -> None:
-        """``receiver`` is where webhooks are posted to."""
+    def __init__(self, nats: NatsServer | NatsCluster, ledger: Ledger, receiver: str | None = None) -> None:
+        """``receiver`` is where webhooks are posted to; without one nobody has any."""
         self._nats = nats
         self.ledger = ledger
         self.receiver = receiver

@@ -59,9 +59,9 @@ class Posting(Platform):
         with reading(self.store) as connection:
             return connection.execute(select(TASKS).order_by(TASKS.c.id)).all()
 
-    def timers(self) -> Sequence[Row[Any]]:
+    def timers(self, name: str = "try-webhook-again") -> Sequence[Row[Any]]:
         with reading(self.store) as connection:
-            return connection.execute(select(TIMERS).where(TIMERS.c.name == "try-webhook-again")).all()
+            return connection.execute(select(TIMERS).where(TIMERS.c.name == name)).all()
 
     def end(self, posted: Posted | None, error: str | None = None, of: str = "ada") -> None:
         """The only task there is for somebody comes to its end."""
@@ -224,6 +224,20 @@ def test_one_whose_task_was_lost_goes_on_when_it_is_resumed(platform: Posting) -
     assert len(platform.tasks()) == 1
 
 
+@pytest.mark.parametrize("missed", [True, False])
+def test_what_was_told_while_it_was_being_registered_is_found_soon_after(platform: Posting, missed: bool) -> None:
+    hook = platform.register()
+    [timer] = platform.timers("look-again-at-new-webhook")
+    platform.happen()
+    platform.end(Posted(up_to=1, status=204))
+    if missed:  # another replica told of it, and had not seen the webhook yet
+        with writing(platform.store) as connection:
+            connection.execute(update(tables.webhooks).values(after=0, last=0))
+    platform.fall_due(timer)
+    assert [task.key for task in platform.tasks()] == ([hook] if missed else [])
+    assert platform.one().waiting == missed
+
+
 def test_an_outcome_that_comes_late_changes_nothing(platform: Posting) -> None:
     hook = platform.register()
     platform.happen(3)
@@ -257,7 +271,11 @@ def test_an_ended_webhook_is_gone_with_its_secret_its_timer_and_what_comes_of_it
     platform.happen(2)
     platform.end(Posted(up_to=1, status=503, trouble="it was not taken", asked=3600))
     assert platform.send(EndWebhook(webhook=hook), "ada")["done"]["events"] == ["webhook-ended"]
-    assert (platform.count(tables.webhooks), platform.timers()) == (0, [])
+    assert (platform.count(tables.webhooks), platform.timers(), platform.timers("look-again-at-new-webhook")) == (
+        0,
+        [],
+        [],
+    )
     other = platform.register()
     platform.happen()
     platform.send(EndWebhook(webhook=other), "ada")

@@ -3,6 +3,7 @@
 import base64
 import secrets
 from collections.abc import Collection, Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -35,21 +36,33 @@ from shared.timers import Timer
 from shared.unit_of_work import Reader, Work
 
 TRY_AGAIN = "try-webhook-again"
+LOOK_AGAIN, LOOK_AGAIN_AFTER = "look-again-at-new-webhook", timedelta(seconds=5)
 SECRET_BYTES = 32
 """Standard Webhooks asks for 24 to 64."""
 
 
 @on.command(RegisterWebhook)
 def register_webhook(command: RegisterWebhook, work: Work) -> Done | Refusal:
-    # Locked: nothing is told between the last sequence and this webhook, and nobody registers two at once. Those there
-    # are stay unlocked, since whoever tells locks webhooks before sequences.
+    # Locked, so that nobody registers two at once. Those there are stay unlocked, since whoever tells locks webhooks
+    # before sequences.
     last = work.last_announced([work.principal])[work.principal]
     others = store.webhooks_of(work, work.principal)
     secret = "whsec_" + base64.b64encode(secrets.token_bytes(SECRET_BYTES)).decode()
     made = webhook.register(
         command, others, webhook=work.new_id(), subscriber=work.principal, secret=secret, last=last, at=work.now
     )
-    return made if isinstance(made, Refusal) else _keep(work, made, made, [webhook.registered(made)])
+    if isinstance(made, Refusal):
+        return made
+    work.set_timer(LOOK_AGAIN, made.id, work.now + LOOK_AGAIN_AFTER)
+    return _keep(work, made, made, [webhook.registered(made)])
+
+
+@on.timer(LOOK_AGAIN, loads=lambda timer: [(WEBHOOKS, timer.key)])
+def look_again(timer: Timer, work: Work) -> None:
+    """Finds what another replica told its subscriber when it had not seen the new webhook yet, and waited for us."""
+    new = work.load(WEBHOOKS, timer.key)
+    if new is not None and (last := work.last_announced([new.subscriber])[new.subscriber]) > new.last:
+        _keep(work, new, webhook.after_telling(new, last))
 
 
 @on.command(ResumeWebhook, loads=lambda command: [(WEBHOOKS, command.webhook)])
@@ -81,6 +94,7 @@ def _end(work: Work, one: Webhook) -> Event:
     work.save(WEBHOOKS, one.id, [said], state=one)
     work.put(WEBHOOKS, one.id, None)
     work.cancel_timer(TRY_AGAIN, one.id)
+    work.cancel_timer(LOOK_AGAIN, one.id)
     return said
 
 
