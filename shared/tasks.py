@@ -79,14 +79,6 @@ class ProcessFailed(RuntimeError):
         self.kind = complaint.partition(":")[0]
 
 
-class TryAgain(Exception):
-    """An effect could not be had now. ``after`` is the least delay the other side asked for, if it did."""
-
-    def __init__(self, reason: str, after: timedelta | None = None) -> None:
-        super().__init__(reason)
-        self.after = after
-
-
 @dataclass(frozen=True)
 class Retries:
     """How often and how long to try: exponential backoff with full jitter."""
@@ -95,11 +87,10 @@ class Retries:
     longest: timedelta = timedelta(hours=1)
     give_up_after: timedelta = timedelta(days=3)
 
-    def delay(self, attempt: int, asked: timedelta | None) -> timedelta:
+    def delay(self, attempt: int) -> timedelta:
         """The pause after the ``attempt``-th failure (from 1)."""
         ceiling = min(self.longest, self.first * float(2 ** min(attempt - 1, 30)))
-        jittered = ceiling * (0.5 + random.random() / 2)  # noqa: S311 - spreads load, guards nothing
-        return max(jittered, asked or timedelta(0))
+        return ceiling * (0.5 + random.random() / 2)  # noqa: S311 - spreads load, guards nothing
 
 
 @dataclass(frozen=True)
@@ -272,8 +263,7 @@ class Runner:
             raise
         except Exception as error:
             now = clock.now()
-            asked = error.after if isinstance(error, TryAgain) else None
-            due = now + kind.retries.delay(attempts, asked)
+            due = now + kind.retries.delay(attempts)
             told = {"task": row.id, "name": row.name, "attempts": attempts, **about(row)}
             if due - row.created_at > kind.retries.give_up_after:
                 log.error("a task was given up", error=_loggable(error), **told)
@@ -299,9 +289,7 @@ class Runner:
 
 
 def _loggable(error: BaseException) -> str:
-    """Of an error no more than its type, unless the words are ours: they may hold what the task was about."""
-    if isinstance(error, TryAgain):
-        return str(error)
+    """Of an error no more than its type: its words may hold what the task was about."""
     return error.kind if isinstance(error, ProcessFailed) else type(error).__name__
 
 

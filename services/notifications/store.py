@@ -239,7 +239,7 @@ def _holders(relation: Relation, networks: BindParameter[Sequence[str]] | None) 
 # ---- webhooks ------------------------------------------------------------------------------------------------------
 
 
-def webhooks_of_all(work: Work, subscribers: Collection[str]) -> list[str]:
+def webhook_ids_of(work: Work, subscribers: Collection[str]) -> list[str]:
     """The ids of the webhooks of these people."""
     asked = ({"subscribers": lot} for lot in lots(subscribers))
     return [row.id for given in asked for row in work.select(_whose(), given)]
@@ -251,11 +251,17 @@ def _whose() -> Select[Any]:
     return select(c.id).where(c.subscriber.in_(_list("subscribers"))).order_by(c.id)
 
 
-def webhooks_of(reader: Reader | Work, subscriber: str) -> list[Webhook]:
-    """Somebody's webhooks, the oldest first; not locked."""
-    mine = select(tables.webhooks).where(tables.webhooks.c.subscriber == subscriber)
-    rows = reader.select(mine.order_by(tables.webhooks.c.id))
-    return [Webhook.model_validate(dict(row._mapping)) for row in rows]
+def webhooks(
+    reader: Reader | Work, subscriber: str | None = None, after: str | None = None, limit: int | None = None
+) -> list[Webhook]:
+    """Everybody's webhooks or those of one subscriber, after that of an id, the oldest first; not locked."""
+    c = tables.webhooks.c
+    statement = select(tables.webhooks).order_by(c.id).limit(limit)
+    if subscriber is not None:
+        statement = statement.where(c.subscriber == subscriber)
+    if after is not None:
+        statement = statement.where(c.id > after)
+    return [Webhook.model_validate(dict(row._mapping)) for row in reader.select(statement)]
 
 
 def is_posted_to(work: Work, webhook: str) -> bool:
@@ -287,18 +293,6 @@ def to_post(reader: Reader, webhook: str, limit: int) -> ToPost | None:
     mine = (c.stream == DELIVERIES, c.aggregate == state.subscriber, c.sequence > state.after)
     statement = select(c.sequence, c.id, c.payload).where(*mine).order_by(c.sequence).limit(limit)
     return ToPost(state, [Waiting(row.sequence, row.id, row.payload) for row in reader.select(statement)])
-
-
-def all_webhooks(reader: Reader, subscriber: str | None, after: str | None, limit: int) -> list[Webhook]:
-    """Webhooks after that of an id, the oldest first."""
-    statement = select(tables.webhooks.c.id).order_by(tables.webhooks.c.id).limit(limit)
-    if subscriber is not None:
-        statement = statement.where(tables.webhooks.c.subscriber == subscriber)
-    if after is not None:
-        statement = statement.where(tables.webhooks.c.id > after)
-    ids = [row.id for row in reader.select(statement)]
-    found = reader.load_all(WEBHOOKS, ids)
-    return [found[id_] for id_ in ids]
 
 
 # ---- what is asked -------------------------------------------------------------------------------------------------

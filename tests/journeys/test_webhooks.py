@@ -123,11 +123,12 @@ async def test_a_kill_loses_no_post_and_puts_none_out_of_order(
     server: NatsServer, notifications: Notifications
 ) -> None:
     notifications.start()
-    async with Receiver(delay=0.02) as receiver:
+    async with Receiver(delay=1) as receiver:
         zoe, _ = await enter(server, "zoe", receiver)
         await happen(server, 60)
-        for posts in (10, 30):
-            await receiver.until(posts)
+        receiver.delay = 0.02  # from now on, so that there is something left to be posted
+        for _ in range(2):
+            await receiver.until(len(receiver.posts) + 10)
             notifications.kill()
             notifications.start()
         await until(zoe, "zoe", after=60)
@@ -138,11 +139,12 @@ async def test_a_kill_loses_no_post_and_puts_none_out_of_order(
 
 async def test_a_clean_stop_posts_nothing_twice(server: NatsServer, notifications: Notifications) -> None:
     notifications.start()
-    async with Receiver(delay=0.02) as receiver:
+    async with Receiver(delay=1) as receiver:
         zoe, _ = await enter(server, "zoe", receiver)
         await happen(server, 60)
-        for posts in (10, 30):
-            await receiver.until(posts)
+        receiver.delay = 0.02  # from now on, so that there is something left to be posted
+        for _ in range(2):
+            await receiver.until(len(receiver.posts) + 10)
             await asyncio.to_thread(notifications.stop)
             notifications.start()
         await until(zoe, "zoe", after=60)

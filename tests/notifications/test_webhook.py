@@ -210,6 +210,11 @@ def test_one_that_lost_its_task_goes_on() -> None:
     assert hook.under_way
 
 
+def test_one_that_lost_its_task_forgets_where_that_was_to_go_on() -> None:
+    hook, _ = go_on(webhook(resume_at=3), after=7)
+    assert (hook.after, hook.resume_at) == (7, None)
+
+
 def test_what_has_not_been_told_yet_cannot_be_skipped() -> None:
     refusal = go_on(webhook(), after=13)
     assert code(refusal) == "unknown-sequence"

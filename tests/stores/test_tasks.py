@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -18,7 +17,7 @@ from shared.database import LOOP, reading, writing
 from shared.loop import Loop
 from shared.outbox import OUTBOX
 from shared.surface import Received, Surface
-from shared.tasks import Read, Retries, Runner, TaskOutcome, TryAgain
+from shared.tasks import Read, Retries, Runner, TaskOutcome
 from shared.testing import specimen
 from shared.testing.stores import killed
 from shared.unit_of_work import Work, new_id
@@ -159,19 +158,6 @@ async def test_a_task_that_fails_is_tried_again_until_it_succeeds(store: Engine)
     assert left(store) == 0
 
 
-async def test_the_other_side_says_how_long_to_wait(store: Engine) -> None:
-    asked, at = timedelta(seconds=1), list[float]()
-
-    async def busy_once(attempt: int) -> Any:
-        at.append(time.monotonic())
-        if attempt == 1:
-            raise TryAgain("busy", after=asked)
-
-    assert (await outcome_of(store, busy_once, AT_ONCE)).error is None
-    first, second = at
-    assert second - first >= asked.total_seconds()
-
-
 async def test_a_task_that_goes_on_failing_is_given_up_and_its_handler_told_why(store: Engine) -> None:
     async def fail(_: int) -> Any:
         raise ConnectionError("nobody there")
@@ -185,9 +171,8 @@ async def test_a_task_that_goes_on_failing_is_given_up_and_its_handler_told_why(
 def test_pauses_double_up_to_the_longest_and_are_spread() -> None:
     retries = Retries(timedelta(seconds=1), longest=timedelta(seconds=10))
     for attempt, ceiling in ((1, 1), (2, 2), (4, 8), (5, 10), (500, 10)):
-        delays = {retries.delay(attempt, None).total_seconds() for _ in range(100)}
+        delays = {retries.delay(attempt).total_seconds() for _ in range(100)}
         assert ceiling / 2 <= min(delays) < max(delays) <= ceiling
-    assert retries.delay(1, timedelta(minutes=1)) == timedelta(minutes=1)
 
 
 async def test_the_outcome_of_a_task_goes_on_in_the_story_and_the_trace_of_what_asked_for_it(engine: Engine) -> None:

@@ -209,5 +209,5 @@ def resume(webhook: Webhook, command: ResumeWebhook) -> tuple[Webhook, Event] | 
     resumed = WebhookResumed(webhook=webhook.id, subscriber=webhook.subscriber, after=go_on)
     if webhook.under_way:
         return webhook.model_copy(update={"resume_at": go_on}), resumed
-    fresh = {"after": go_on, "stopped": None, "failures": 0, "failing_since": None}
+    fresh = {"after": go_on, "resume_at": None, "stopped": None, "failures": 0, "failing_since": None}
     return begun(webhook.model_copy(update=fresh)), resumed

@@ -18,7 +18,7 @@ def list_all_deliveries(query: ListAllDeliveries, reader: Reader) -> DeliveryPag
 
 
 def _page(
-    reader: Reader, query: ListDeliveries | ListAllDeliveries, subscriber_: str | None, event_id: str | None
+    reader: Reader, query: ListDeliveries | ListAllDeliveries, subscriber: str | None, event_id: str | None
 ) -> DeliveryPage | Refusal:
     announcement, _, last = (query.after or "").partition(" ")
     if query.after is not None and not (announcement and last):
@@ -29,7 +29,7 @@ def _page(
         )
     rows = store.deliveries(
         reader,
-        subscriber=subscriber_,
+        subscriber=subscriber,
         topic=query.topic,
         event_id=event_id,
         after=(announcement, last) if query.after is not None else None,

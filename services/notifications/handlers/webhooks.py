@@ -46,7 +46,7 @@ def register_webhook(command: RegisterWebhook, work: Work) -> Done | Refusal:
     # Locked, so that nobody registers two at once. Those there are stay unlocked, since whoever tells locks webhooks
     # before sequences.
     last = work.last_announced([work.principal])[work.principal]
-    others = store.webhooks_of(work, work.principal)
+    others = store.webhooks(work, work.principal)
     secret = "whsec_" + base64.b64encode(secrets.token_bytes(SECRET_BYTES)).decode()
     made = webhook.register(
         command, others, webhook=work.new_id(), subscriber=work.principal, secret=secret, last=last, at=work.now
@@ -84,7 +84,7 @@ def end_webhook(command: EndWebhook, work: Work) -> Done | Refusal:
 
 @on.command(EndAllWebhooks)
 def end_all_webhooks(command: EndAllWebhooks, work: Work) -> Done:
-    found = work.load_all(WEBHOOKS, [one.id for one in store.webhooks_of(work, command.subscriber)])
+    found = work.load_all(WEBHOOKS, [one.id for one in store.webhooks(work, command.subscriber)])
     ended = [_end(work, one) for one in found.values()]
     return Done(counts={"ended": len(ended)}, events=tuple(event.wire.name for event in ended))
 
@@ -106,7 +106,7 @@ def of_audience(work: Work, subscribers: Collection[str]) -> list[Webhook]:
 
     An outcome is handled under the same lock: either it finds that more was told meanwhile, or we find that it rests.
     """
-    return list(work.load_all(WEBHOOKS, store.webhooks_of_all(work, subscribers)).values())
+    return list(work.load_all(WEBHOOKS, store.webhook_ids_of(work, subscribers)).values())
 
 
 def tell(work: Work, found: Collection[Webhook], last: Mapping[str, int]) -> None:
@@ -156,7 +156,7 @@ def _keep(work: Work, before: Webhook, after: Webhook, events: Sequence[Event] =
 
 @on.query(ListWebhooks)
 def list_webhooks(_: ListWebhooks, reader: Reader) -> WebhookList:
-    found = store.webhooks_of(reader, reader.principal)
+    found = store.webhooks(reader, reader.principal)
     return WebhookList(webhooks=tuple(WebhookView(url=one.url, **_state(one)) for one in found))
 
 
@@ -168,7 +168,7 @@ def show_webhook_secret(query: ShowWebhookSecret, reader: Reader) -> WebhookSecr
 
 @on.query(ListAllWebhooks)
 def list_all_webhooks(query: ListAllWebhooks, reader: Reader) -> WebhookOverviewPage:
-    found = store.all_webhooks(reader, query.subscriber, query.after, query.limit + 1)
+    found = store.webhooks(reader, query.subscriber, query.after, query.limit + 1)
     shown = found[: query.limit]
     lines = tuple(WebhookOverview(host=urlsplit(one.url).hostname or "", **_state(one)) for one in shown)
     return WebhookOverviewPage(webhooks=lines, next=shown[-1].id if len(found) > len(shown) else None)
