@@ -14,6 +14,7 @@ import pytest
 import uuid_utils
 from nats.aio.client import Client
 from nats.errors import NoRespondersError
+from nats.errors import TimeoutError as NothingCame
 
 from shared import clock
 from shared.contracts import cloudevent
@@ -53,7 +54,7 @@ def notifications(server: NatsServer, tmp_path: Path) -> Iterator[subprocess.Pop
 
 
 async def ask(nc: Client, message: Message, principal: str) -> Any:
-    """Sends a command or query until there is somebody to answer it."""
+    """Sends a command or query, the same one each time, until somebody answers it."""
     payload = cloudevent.write(message, id=new_id(), source=f"/{principal}", time=clock.now())
     subject = subject_of(type(message), principal, "notifications")
     async with asyncio.timeout(PATIENCE):
@@ -62,6 +63,8 @@ async def ask(nc: Client, message: Message, principal: str) -> Any:
                 reply = await nc.request(subject, payload, timeout=5, headers=dict(cloudevent.STRUCTURED_HEADERS))
             except NoRespondersError:
                 await asyncio.sleep(0.02)  # it is still starting
+            except NothingCame:
+                continue  # it was killed over this one, or the server had not yet seen that it was dead
             else:
                 return json.loads(reply.data)
 
