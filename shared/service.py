@@ -5,6 +5,7 @@
 
 import asyncio
 import gc
+import importlib
 import os
 import sys
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
@@ -13,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
 import uvloop
@@ -25,7 +26,9 @@ from sqlalchemy import Connection, Engine
 from shared import clock, health, history, inbox, metrics, queries
 from shared.broker import Connection as Nats
 from shared.consumer import Consumer, acknowledge, place_of
-from shared.contracts.message import MAJOR, subject_of
+from shared.contracts import cloudevent
+from shared.contracts.cloudevent import STRUCTURED_HEADERS
+from shared.contracts.message import MAJOR, Command, subject_of
 from shared.contracts.platform import (
     Done,
     Failure,
@@ -54,8 +57,14 @@ from shared.testing.fault_points import fault_point, fault_point_once_sent
 from shared.transaction import trace_of, without_values
 from shared.unit_of_work import Reader, new_id
 
+if TYPE_CHECKING:  # loaded where pages are served
+    from aiohttp import web
+
 READERS = 4
 """Threads that answer queries, each on a connection of its own."""
+
+PAGE_WITHIN = 10.0
+"""Seconds that whoever opened a page waits for what it asked for."""
 
 PRUNE_EVERY = timedelta(minutes=10)
 PRUNED_AT_ONCE = 5000
@@ -80,11 +89,22 @@ STOP_WITHIN = 4.0
 log = structlog.get_logger()
 
 
+class Door(Protocol):
+    """How the pages of a service reach it."""
+
+    async def read(self, question: Callable[[Reader], Answer], /) -> Answer:
+        """Asks its store, from one consistent state."""
+
+    async def ask(self, principal: str, command: Command, id_: str) -> Reply:
+        """Has a command carried out for a principal whom the page knows; durable once it is answered."""
+
+
 @dataclass(frozen=True)
 class Service:
     """What makes one service: what it hears, whose events it follows, and how its store is made ready.
 
     ``deliveries_waiting`` counts, by channel, what is to be delivered and is not yet, where a service delivers.
+    ``pages`` is the ``module:function`` that makes an aiohttp application of a ``Door``; it needs CONCORD_PUBLIC_PORT.
     """
 
     surface: Surface
@@ -93,6 +113,7 @@ class Service:
     deliveries_waiting: Waiting | None = None
     forget: Callable[[Settings, Connection], int] | None = None
     """Forgets a little of what the service itself keeps for a time only; how much it forgot."""
+    pages: str | None = None
 
     @property
     def name(self) -> str:
@@ -139,6 +160,7 @@ class Process:
         self._background: list[asyncio.Task[Any]] = []
         self._in_hand: set[asyncio.Task[Any]] = set()
         self._health: asyncio.Server | None = None
+        self._pages: web.AppRunner | None = None
         self._failed = False
         self._broker.subscriber(self._everything("query"), queue=service.name, no_reply=True, decoder=_as_it_came)(
             self._receive_query
@@ -200,7 +222,7 @@ class Process:
             lambda: {word: bool(sentence) for word, sentence in self._troubles.items()},
             self._service.deliveries_waiting,
         )
-        self._runner = Runner(list(self._surface.task_kinds.values()), self._loop, self._read)
+        self._runner = Runner(list(self._surface.task_kinds.values()), self._loop, self.read)
         self._loop.on_messages = self._committed_messages
         self._loop.on_tasks = self._runner.wake
         self._loop.on_settled = self._send_settled
@@ -257,7 +279,24 @@ class Process:
                 self._failed = True
                 self._app.exit()
                 return
+        if self._service.pages is not None and self._settings.public_port is not None:
+            await self._open_pages(self._service.pages, self._settings.public_port)
         log.info("ready", store=self._engine.dialect.name, follows=self._service.follows)
+
+    async def _open_pages(self, pages: str, port: int) -> None:
+        from aiohttp import web  # noqa: PLC0415  loaded where pages are served, and nowhere else
+
+        module, function = pages.split(":")
+        application = getattr(importlib.import_module(module), function)(self)
+        self._pages = web.AppRunner(application, access_log=None, shutdown_timeout=STOP_WITHIN / 2)
+        await self._pages.setup()
+        try:
+            await web.TCPSite(self._pages, port=port).start()
+        except OSError as error:
+            reason = error.strerror or str(error)
+            log.critical("CONCORD_PUBLIC_PORT cannot be listened on; the process ends", port=port, reason=reason)
+            self._failed = True
+            self._app.exit()
 
     def _metrics(self) -> health.Page:
         from shared.exposition import CONTENT_TYPE, Exposition  # noqa: PLC0415  loaded where somebody can ask for it
@@ -296,6 +335,8 @@ class Process:
             return  # it had not begun: it waited for its store or for NATS
         try:
             async with asyncio.timeout(STOP_WITHIN):
+                if self._pages is not None:
+                    await self._pages.cleanup()
                 await self._commands.drain()  # type: ignore[no-untyped-call]  # the client leaves it untyped
                 await self._asked_each.drain()  # type: ignore[no-untyped-call]  # as above
                 for subscriber in self._broker.subscribers:
@@ -389,7 +430,20 @@ class Process:
         self._reply_to(message, principal, reply.model_dump_json(exclude_none=True).encode())
         self._send_settled()
 
-    async def _read(self, question: Callable[[Reader], Answer], /) -> Answer:
+    async def ask(self, principal: str, command: Command, id_: str) -> Reply:
+        """Carries out a command that came by a page, like any other."""
+        payload = cloudevent.write(command, id=id_, source=f"/{principal}", time=clock.now())
+        subject = subject_of(type(command), principal, self._service.name)
+        arrival = self._surface.read(Received(subject, STRUCTURED_HEADERS, payload))
+        answered: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
+        arrival.settle = lambda reply: None if answered.done() else answered.set_result(reply)
+        self._loop.offer(arrival)
+        async with asyncio.timeout(PAGE_WITHIN):
+            return Reply.model_validate_json(await answered or b"")
+
+    async def read(self, question: Callable[[Reader], Answer], /) -> Answer:
+        """Asks the store on a reader's thread, from one consistent state."""
+
         def ask() -> Answer:
             with reading(self._engine) as connection:
                 return question(Reader(connection, clock.now(), self._service.name))

@@ -5,14 +5,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, TypeAdapter, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
+from shared.contracts.notifications import MailAddress
 from shared.streams import INBOUND_MAX_AGE
 
 PREFIX = "CONCORD_"
+MAIL_SCHEMES = ("smtp", "smtps", "smtp+plain")
 STORES = ("sqlite", "postgresql")
 
 
@@ -48,6 +50,23 @@ class Settings(BaseSettings):
         description="private networks that notifications may post into, such as 10.0.0.0/8, separated by commas; over "
         "http as well",
     )
+    mail_server: str | None = Field(
+        default=None,
+        description="where notifications hands in mail, such as smtp://user:password@host:587: over TLS begun by "
+        "STARTTLS; smtps:// is TLS from the start, smtp+plain:// none; none if not set, and then no mail is sent",
+    )
+    mail_from: str | None = Field(default=None, description="the address mail comes from, such as concord@example.org")
+    mail_domains: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="domains that are mailed to, with those below them, such as gov.uk,nhs.uk; any if not set",
+    )
+    public_url: str | None = Field(
+        default=None,
+        description="where people reach what notifications serves on CONCORD_PUBLIC_PORT, such as https://concord.example.org",
+    )
+    public_port: int | None = Field(
+        default=None, ge=1, le=65_535, description="port on which mail is ended with one click; none if not set"
+    )
     stream_replicas: Literal[1, 3, 5] = Field(default=1, description="NATS servers that hold each stream")
     health_port: int | None = Field(
         default=None, ge=1, le=65_535, description="port on which readiness can be asked over HTTP; none if not set"
@@ -67,6 +86,30 @@ class Settings(BaseSettings):
     @classmethod
     def _separated_by_commas(cls, value: Any) -> Any:
         return _parts(value) if isinstance(value, str) else value
+
+    @field_validator("mail_domains", mode="before")
+    @classmethod
+    def _domains(cls, value: Any) -> Any:
+        return tuple(part.lower().strip("@.") for part in _parts(value)) if isinstance(value, str) else value
+
+    @field_validator("mail_server")
+    @classmethod
+    def _by_smtp(cls, value: str | None) -> str | None:
+        try:
+            if value is not None and (urlsplit(value).scheme not in MAIL_SCHEMES or not urlsplit(value).hostname):
+                raise ValueError
+            _ = value and urlsplit(value).port
+        except ValueError:
+            raise ValueError("it is not an address such as smtp://user:password@host:587") from None
+        return value
+
+    @field_validator("mail_from")
+    @classmethod
+    def _mail_address(cls, value: str | None) -> str | None:
+        try:
+            return None if value is None else TypeAdapter(MailAddress).validate_python(value)
+        except ValidationError:
+            raise ValueError("it is not an address such as concord@example.org") from None
 
     @field_validator("webhook_networks", mode="before")
     @classmethod
@@ -101,14 +144,20 @@ class Settings(BaseSettings):
             raise ValueError(f"only stores of {' and '.join(STORES)} are known")
         return value
 
-    @field_validator("trace_endpoint")
+    @field_validator("trace_endpoint", "public_url")
     @classmethod
     def _over_http(cls, value: str | None) -> str | None:
         if value is not None and (urlsplit(value).scheme not in ("http", "https") or not urlsplit(value).hostname):
-            raise ValueError("it is not an address such as http://collector:4318")
+            raise ValueError("it is not an address that begins with http:// or https://")
         return value
 
-    @field_validator("trace_endpoint", mode="before")
+    @model_validator(mode="after")
+    def _mail_has_a_sender(self) -> "Settings":
+        if self.mail_server is not None and self.mail_from is None:
+            raise ValueError(f"{PREFIX}MAIL_SERVER is set and {PREFIX}MAIL_FROM is not: the address mail comes from")
+        return self
+
+    @field_validator("trace_endpoint", "mail_server", "mail_from", "public_url", "public_port", mode="before")
     @classmethod
     def _none_if_empty(cls, value: Any) -> Any:
         return value or None  # a compose file passes on what is not set as an empty text
@@ -139,12 +188,14 @@ def _network(part: str) -> IPv4Network | IPv6Network:
 
 
 def _sentence(problem: Any) -> str:
+    if not problem["loc"]:  # it is of several settings
+        return f"{problem['msg'].removeprefix('Value error, ')}."
     name = str(problem["loc"][0])
     what = Settings.model_fields[name].description
     if problem["type"] == "missing":
         return f"{PREFIX}{name.upper()} is not set: {what}."
     why = problem["msg"].removeprefix("Value error, ")
     given = (
-        "the address given" if name in ("store", "trace_endpoint") else repr(str(problem["input"]))
+        "the address given" if name in ("store", "trace_endpoint", "mail_server") else repr(str(problem["input"]))
     )  # an address may hold a password
     return f"{PREFIX}{name.upper()} cannot be {given}: {why[0].lower()}{why[1:]} ({what})."

@@ -15,7 +15,7 @@ from shared.contracts.cloudevent import Envelope
 from shared.contracts.message import MAJOR, Command, Event, Inbound, Message, Query
 from shared.contracts.platform import Done
 from shared.refusal import Refusal
-from shared.tasks import Effect, Retries, TaskKind, TaskOutcome
+from shared.tasks import EFFECTS_AT_ONCE, Effect, Retries, TaskKind, TaskOutcome
 from shared.timers import Timer
 from shared.unit_of_work import Aggregate, Place, new_id
 
@@ -153,9 +153,10 @@ class Surface:
         run: str | Effect,
         loads: Callable[[TaskOutcome], Iterable[Place]] = lambda _: (),
         retries: Retries | None = None,
+        at_once: int = EFFECTS_AT_ONCE,
     ) -> Register:
         """Handles the outcomes of a task: ``run`` is a ``module:function`` for a process of its own, or a coroutine."""
-        self.task_kinds[name] = TaskKind(name, run, retries or Retries())
+        self.task_kinds[name] = TaskKind(name, run, retries or Retries(), at_once)
         return self._add(self.tasks, name, None, loads)
 
     def _add(self, handlers: dict[str, Handler], name: str, contract: Any, loads: Any) -> Register:

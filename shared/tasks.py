@@ -100,6 +100,8 @@ class TaskKind:
     name: str
     run: str | Effect
     retries: Retries = field(default_factory=Retries)
+    at_once: int = EFFECTS_AT_ONCE
+    """How many of it are under way at a time: of effects, so that one sort that is slow leaves room for the others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,9 +231,10 @@ class Runner:
             await asyncio.gather(*self._at_work.values(), return_exceptions=True)
 
     async def _claim(self) -> None:
-        """Claims no more than can begin at once, of either sort: the rest is for another replica."""
-        for in_process, at_once in ((True, PROCESSES_AT_ONCE), (False, EFFECTS_AT_ONCE)):
-            names = [kind.name for kind in self._kinds.values() if isinstance(kind.run, str) == in_process]
+        """Claims no more than can begin at once: the rest is for another replica."""
+        in_process = [kind.name for kind in self._kinds.values() if isinstance(kind.run, str)]
+        effects = [([kind.name], kind.at_once) for kind in self._kinds.values() if kind.name not in in_process]
+        for names, at_once in ((in_process, PROCESSES_AT_ONCE), *effects):
             room = at_once - sum(name in names for name in self._names_at_work.values())
             if names and room > 0:
                 self._begin(await self._loop.call(partial(claim, names=names, now=clock.now(), limit=room)))

@@ -1,4 +1,4 @@
-"""Notifications as a process: what it hears, and whose events it follows."""
+"""Notifications as a process: what it hears, whose events it follows, and the pages it serves."""
 
 from services.notifications import store
 from services.notifications.handlers import on
@@ -9,6 +9,7 @@ SERVICE = Service(
     follows=("membership", "events", "benchmark"),
     deliveries_waiting=store.deliveries_waiting,
     forget=store.forget_old_announcements,
+    pages="services.notifications.pages:pages",
 )
 
 if __name__ == "__main__":

@@ -132,7 +132,7 @@ async def post_in_order(found: ToPost, networks: Sequence[Network], within: floa
                 heard = await asyncio.shield(post)
             except asyncio.CancelledError:
                 stopping = True
-                if not await _in_time(post):
+                if not await in_time(post):
                     break
                 heard = post.result()
             if heard.trouble is not None:
@@ -150,11 +150,12 @@ async def post_in_order(found: ToPost, networks: Sequence[Network], within: floa
     )
 
 
-async def _in_time(post: "asyncio.Task[Heard]") -> bool:
-    done, _ = await asyncio.wait({post}, timeout=LEAVE_WITHIN)
+async def in_time(sending: "asyncio.Task[Any]") -> bool:
+    """Lets what is in hand end when the service is told to stop, for a moment; whether it did."""
+    done, _ = await asyncio.wait({sending}, timeout=LEAVE_WITHIN)
     if not done:
-        post.cancel()
-        await asyncio.wait({post})
+        sending.cancel()
+        await asyncio.wait({sending})
     return bool(done)
 
 

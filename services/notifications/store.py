@@ -41,6 +41,8 @@ from services.notifications.domain.known import (
     Proposal,
     SteeringGroup,
 )
+from services.notifications.domain.mailbox import Mailbox
+from services.notifications.domain.place import Place
 from services.notifications.domain.routing import ROLE_OF, Audience, Bond, Relation, Rule, Wish
 from services.notifications.domain.subscriber import Subscriber, Subscription
 from services.notifications.domain.webhook import Webhook
@@ -66,6 +68,9 @@ SUBSCRIBERS = Aggregate(
 WEBHOOKS = Aggregate(Webhook, tables.webhooks)
 POST = "post-to-webhook"
 """The task that posts to a webhook; its key is the webhook."""
+MAILBOXES = Aggregate(Mailbox, tables.mailboxes)
+MAIL = "send-mail"
+"""The task that sends a mail to a mailbox, its key."""
 ANNOUNCEMENTS = Aggregate(Announcement, tables.announcements, parts={"told": tables.tellings})
 
 NETWORKS = Aggregate(Network, tables.networks, parts={"representatives": tables.representatives})
@@ -264,9 +269,9 @@ def webhooks(
     return [Webhook.model_validate(dict(row._mapping)) for row in reader.select(statement)]
 
 
-def is_posted_to(work: Work, webhook: str) -> bool:
-    """Whether there is a task for a webhook; one whose outcome became a dead letter is gone."""
-    return bool(work.select(select(TASKS.c.id).where(TASKS.c.name == POST, TASKS.c.key == webhook)))
+def is_at_work(work: Work, task: str, key: str) -> bool:
+    """Whether there is such a task for a webhook or a mailbox; one whose outcome became a dead letter is gone."""
+    return bool(work.select(select(TASKS.c.id).where(TASKS.c.name == task, TASKS.c.key == key)))
 
 
 class Waiting(NamedTuple):
@@ -289,10 +294,72 @@ def to_post(reader: Reader, webhook: str, limit: int) -> ToPost | None:
     state = reader.load(WEBHOOKS, webhook)
     if state is None:
         return None
+    return ToPost(state, _told(reader, state, limit))
+
+
+def _told(reader: Reader, place: Place, limit: int) -> list[Waiting]:
+    """The first notices after a place that are still kept."""
     c = OUTBOX.c
-    mine = (c.stream == DELIVERIES, c.aggregate == state.subscriber, c.sequence > state.after)
+    mine = (c.stream == DELIVERIES, c.aggregate == place.subscriber, c.sequence > place.after)
     statement = select(c.sequence, c.id, c.payload).where(*mine).order_by(c.sequence).limit(limit)
-    return ToPost(state, [Waiting(row.sequence, row.id, row.payload) for row in reader.select(statement)])
+    return [Waiting(row.sequence, row.id, row.payload) for row in reader.select(statement)]
+
+
+# ---- e-mail --------------------------------------------------------------------------------------------------------
+
+
+def mailbox_of(work: Work, subscriber: str) -> Mailbox | None:
+    """The mailbox of somebody, locked; an ended one as well."""
+    return next(iter(work.load_all(MAILBOXES, _mailbox_ids(work, [subscriber])).values()), None)
+
+
+def mailboxes_of(work: Work, subscribers: Collection[str]) -> list[Mailbox]:
+    """The mailboxes of these people that are confirmed, locked."""
+    ids = _mailbox_ids(work, subscribers, confirmed=True)
+    return [one for one in work.load_all(MAILBOXES, ids).values() if one.confirmed_at is not None]
+
+
+def _mailbox_ids(work: Work, subscribers: Collection[str], *, confirmed: bool = False) -> list[str]:
+    asked = ({"subscribers": lot} for lot in lots(subscribers))
+    return [row.id for given in asked for row in work.select(_whose_mailbox(confirmed), given)]
+
+
+@cache
+def _whose_mailbox(confirmed: bool) -> Select[Any]:
+    c = tables.mailboxes.c
+    found = select(c.id).where(c.subscriber.in_(_list("subscribers"))).order_by(c.id)
+    return found.where(c.confirmed_at.is_not(None)) if confirmed else found
+
+
+def mailboxes(
+    reader: Reader, subscriber: str | None = None, after: str | None = None, limit: int | None = None
+) -> list[Mailbox]:
+    """Everybody's mailboxes that have not ended, or that of one subscriber, after that of an id, the oldest first."""
+    c = tables.mailboxes.c
+    statement = select(tables.mailboxes).where(c.address != "").order_by(c.id).limit(limit)
+    if subscriber is not None:
+        statement = statement.where(c.subscriber == subscriber)
+    if after is not None:
+        statement = statement.where(c.id > after)
+    return [Mailbox.model_validate(dict(row._mapping)) for row in reader.select(statement)]
+
+
+class ToMail(NamedTuple):
+    """A mailbox, and what is in its next mail: none of it while the mailbox is not confirmed."""
+
+    mailbox: Mailbox
+    notices: Sequence[Waiting]
+
+
+def to_mail(reader: Reader, mailbox: str, turn: int) -> ToMail | None:
+    """What is to be mailed; ``None`` if the task of that ``turn`` is no longer wanted."""
+    state = reader.load(MAILBOXES, mailbox)
+    if state is None or not state.under_way or state.turn != turn:
+        return None
+    if state.confirmed_at is None or state.up_to is None:
+        return ToMail(state, [])
+    notices = _told(reader, state, state.up_to - state.after)
+    return ToMail(state, [notice for notice in notices if notice.sequence <= state.up_to])
 
 
 # ---- what is asked -------------------------------------------------------------------------------------------------
@@ -343,11 +410,14 @@ def deliveries(
 def deliveries_waiting(connection: Connection) -> dict[str, int]:
     """Deliveries that are decided and not yet made, by channel: by NATS what the stream has not confirmed.
 
-    By webhook what those that have not stopped have not taken.
+    By webhook what those that have not stopped have not taken; by mail what is being sent, or fails: a digest that
+    waits for its day does not count.
     """
-    c = tables.webhooks.c
+    c, m = tables.webhooks.c, tables.mailboxes.c
     behind = connection.scalar(select(func.sum(c.last - c.after)).where(c.stopped.is_(None)))
-    return {"nats": unsent_of(connection, DELIVERIES), "webhook": int(behind or 0)}
+    late = (m.confirmed_at.is_not(None), m.stopped.is_(None), or_(m.under_way, m.failures > 0))
+    unsent = connection.scalar(select(func.sum(m.last - m.after)).where(*late))
+    return {"nats": unsent_of(connection, DELIVERIES), "webhook": int(behind or 0), "mail": int(unsent or 0)}
 
 
 def forget_old_announcements(settings: Settings, connection: Connection) -> int:

@@ -49,28 +49,58 @@ Index("subscriptions_of_network", subscriptions.c.topic, subscriptions.c.network
 mutes = _part("mutes", subscribers, Column("since", Moment, nullable=False))
 Index("mutes_of_topic", mutes.c.key)  # unused since level 0005 too
 
-webhooks = _aggregate(
+
+def _place(name: str, *columns: SchemaItem) -> Table:
+    """How far somebody is with what it is told."""
+    return _aggregate(
+        name,
+        Column("since", Moment, nullable=False),
+        Column("last", BigInteger, nullable=False),
+        Column("after", BigInteger, nullable=False),
+        Column("under_way", Boolean, nullable=False),
+        Column("missed", BigInteger, nullable=False),
+        Column("status", Integer),
+        Column("trouble", Text),
+        Column("answered_at", Moment),
+        Column("failures", Integer, nullable=False),
+        Column("failing_since", Moment),
+        Column("next_attempt_at", Moment),
+        Column("stopped", Key),
+        CheckConstraint('0 <= "after" AND "after" <= last', name="after_is_not_beyond_the_last"),
+        CheckConstraint("NOT under_way OR (next_attempt_at IS NULL AND stopped IS NULL)", name="under_way_is_neither"),
+        CheckConstraint("next_attempt_at IS NULL OR stopped IS NULL", name="stopped_waits_for_nothing"),
+        *columns,
+    )
+
+
+webhooks = _place(
     "webhooks",
     Column("subscriber", Key, nullable=False, index=True),
     Column("url", Text, nullable=False),
     Column("secret", Text, nullable=False),
-    Column("since", Moment, nullable=False),
-    Column("last", BigInteger, nullable=False),
-    Column("after", BigInteger, nullable=False),
-    Column("under_way", Boolean, nullable=False),
     Column("resume_at", BigInteger),
-    Column("missed", BigInteger, nullable=False),
-    Column("status", Integer),
-    Column("trouble", Text),
-    Column("answered_at", Moment),
-    Column("failures", Integer, nullable=False),
-    Column("failing_since", Moment),
-    Column("next_attempt_at", Moment),
-    Column("stopped", Key),
-    CheckConstraint('0 <= "after" AND "after" <= last', name="after_is_not_beyond_the_last"),
-    CheckConstraint("NOT under_way OR (next_attempt_at IS NULL AND stopped IS NULL)", name="under_way_is_neither"),
-    CheckConstraint("next_attempt_at IS NULL OR stopped IS NULL", name="stopped_waits_for_nothing"),
     UniqueConstraint("subscriber", "url"),
+)
+mailboxes = _place(
+    "mailboxes",
+    Column("subscriber", Key, nullable=False, unique=True),
+    Column("address", Text, nullable=False),
+    Column("token", Text, nullable=False),
+    Column("rhythm", Key, nullable=False),
+    Column("quiet_from", Key, nullable=False),
+    Column("quiet_until", Key, nullable=False),
+    Column("time_zone", Key, nullable=False),
+    Column("code", Text),
+    Column("code_until", Moment),
+    Column("codes", Integer, nullable=False),
+    Column("codes_since", Moment),
+    Column("confirmed_at", Moment),
+    Column("turn", BigInteger, nullable=False),
+    Column("up_to", BigInteger),
+    Column("by", Moment),
+    CheckConstraint("stopped IS NULL OR stopped <> 'ended' OR address = ''", name="an_end_forgets_the_address"),
+    CheckConstraint("confirmed_at IS NULL OR code IS NULL", name="confirmed_has_no_code"),
+    CheckConstraint('up_to IS NULL OR ("after" <= up_to AND up_to <= last)', name="a_mail_is_of_what_waits"),
 )
 
 # Who was told what --------------------------------------------------------------------------------------------------

@@ -113,6 +113,9 @@ class Notice(Delivery):
     network: Id | None = Field(description="the network it happened in, where it happened in one")
     happened_at: Moment
     why: tuple[str, ...] = Field(description="why you received this, one reason a line, from the nearest to the last")
+    by: Moment | None = Field(
+        default=None, description="until when something is asked, or when it takes place; none where nothing presses"
+    )
 
 
 # Webhooks -----------------------------------------------------------------------------------------------------------
@@ -192,6 +195,133 @@ class WebhookEnded(Event):
 
     key = "webhook"
     webhook: Id
+    subscriber: Principal
+
+
+# E-mail -------------------------------------------------------------------------------------------------------------
+
+MailAddress = Annotated[
+    str,
+    Field(
+        max_length=254,
+        pattern=r"^[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*"
+        r"@[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)+$",
+        description="an address such as name@example.gov.uk",
+    ),
+]
+Rhythm = Literal["as-it-happens", "daily", "weekly"]
+TimeOfDay = Annotated[str, Field(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$", description="such as 07:30")]
+MailboxStop = Annotated[str, Field(pattern=r"^[a-z]+(-[a-z]+)*$")]
+"""Why nothing is mailed any more. ``refused``: the mail server says that there is no such mailbox. ``given-up``: it did
+not take one mail within three days. ``not-allowed``: the operator does not have such addresses mailed to. ``no-mail``:
+this platform sends no mail. More may come in time."""
+
+_QUIET = "in the quiet hours nothing is mailed but what could not wait for their end; the same time twice for none"
+
+
+class RegisterMailbox(Command):
+    """Has what whoever sends it is told mailed as well, once ``confirm-mailbox`` gives the code that is sent there.
+
+    Another address takes the place of the one before, once it is confirmed.
+    """
+
+    address: MailAddress
+    rhythm: Rhythm = Field(
+        default="as-it-happens",
+        description="daily, or weekly on Monday, at 08:00; what has a date comes two days before it at the latest",
+    )
+    quiet_from: TimeOfDay = Field(default="19:00", description=_QUIET)
+    quiet_until: TimeOfDay = "07:00"
+    time_zone: str = Field(default="Europe/London", max_length=64, description="of these times, by its IANA name")
+
+
+class ConfirmMailbox(Command):
+    """Says that the mailbox is one's own, with the code that was sent there."""
+
+    code: str = Field(min_length=1, max_length=40, description="as it stands in the mail; small letters do as well")
+
+
+class ChangeMailbox(Command):
+    """Changes when mail comes; what is left out stays."""
+
+    rhythm: Rhythm | None = None
+    quiet_from: TimeOfDay | None = Field(default=None, description=_QUIET)
+    quiet_until: TimeOfDay | None = None
+    time_zone: str | None = Field(default=None, max_length=64, description="of these times, by its IANA name")
+
+    @model_validator(mode="after")
+    def _something(self) -> "ChangeMailbox":
+        if not self.model_dump(exclude_none=True):
+            raise ValueError("give rhythm, quiet_from, quiet_until or time_zone: what is to change")
+        return self
+
+
+class ResumeMailbox(Command):
+    """Goes on mailing where it stopped, or tries again now where it fails."""
+
+    skip: bool = Field(default=False, description="leave out what was told meanwhile, and begin with what comes")
+
+
+class EndMailbox(Command):
+    """Has nothing mailed any more; the address is forgotten."""
+
+
+class EndMailboxOf(Command):
+    """Has nothing mailed any more to somebody, such as one whose access was taken back; the address is forgotten."""
+
+    roles: ClassVar[tuple[Role, ...]] = ("operator",)
+    subscriber: Principal
+
+
+class MailboxRegistered(Event):
+    """A subscriber gave an address to be mailed to, and has yet to confirm it. The address is personal and not said."""
+
+    key = "mailbox"
+    mailbox: Id
+    subscriber: Principal
+
+
+class MailboxConfirmed(Event):
+    """What a subscriber is told after a sequence is mailed to it from now on."""
+
+    key = "mailbox"
+    mailbox: Id
+    subscriber: Principal
+    after: int
+
+
+class MailboxChanged(Event):
+    """A subscriber wants mail in another rhythm, or has other quiet hours."""
+
+    key = "mailbox"
+    mailbox: Id
+    subscriber: Principal
+
+
+class MailboxStopped(Event):
+    """Nothing is mailed to a subscriber any more, until it says otherwise."""
+
+    key = "mailbox"
+    mailbox: Id
+    subscriber: Principal
+    reason: MailboxStop
+    after: int
+
+
+class MailboxResumed(Event):
+    """A subscriber is mailed to again."""
+
+    key = "mailbox"
+    mailbox: Id
+    subscriber: Principal
+    after: int
+
+
+class MailboxEnded(Event):
+    """A subscriber wants no mail any more, and its address is forgotten."""
+
+    key = "mailbox"
+    mailbox: Id
     subscriber: Principal
 
 
@@ -337,6 +467,65 @@ class WebhookOverviewPage(BaseModel, frozen=True):
 
 class ListAllWebhooks(Query[WebhookOverviewPage]):
     """Lists everybody's webhooks, or those of one subscriber."""
+
+    roles: ClassVar[tuple[Role, ...]] = ("operator",)
+
+    subscriber: Principal | None = None
+    limit: int = Field(default=50, ge=1, le=500)
+    after: Id | None = Field(default=None, description="`next` of the page before")
+
+
+class MailboxState(BaseModel, frozen=True):
+    """How mailing to somebody goes."""
+
+    id: Id
+    subscriber: Principal
+    since: Moment
+    confirmed_at: Moment | None = Field(description="when its code came back; nothing but the code is mailed before")
+    rhythm: Rhythm
+    quiet_from: TimeOfDay
+    quiet_until: TimeOfDay
+    time_zone: str
+    waiting: int = Field(description="how many notices are yet to be mailed")
+    missed: int = Field(description="how many notices were no longer kept when their turn came")
+    trouble: str | None = Field(description="what was wrong at the last attempt, in words; none if it went out")
+    answered_at: Moment | None = Field(description="when the mail server was last heard of; none so far")
+    failing_since: Moment | None = Field(description="since when the next mail does not go out; none if all is well")
+    next_attempt_at: Moment | None = Field(description="when the next mail is sent; none if none waits for its time")
+    stopped: MailboxStop | None = Field(description="why nothing is mailed any more; none if it goes on")
+
+
+class MailboxView(MailboxState, frozen=True):
+    """A mailbox, as its subscriber sees it."""
+
+    address: str
+
+
+class MailboxShown(BaseModel, frozen=True):
+    """The mailbox of one subscriber."""
+
+    mailbox: MailboxView | None = Field(description="none if nothing is mailed")
+
+
+class ShowMailbox(Query[MailboxShown]):
+    """Shows whoever asks where it is mailed to, when, and how that goes."""
+
+
+class MailboxOverview(MailboxState, frozen=True):
+    """A mailbox, as an operator sees it: of the address only the domain."""
+
+    domain: str
+
+
+class MailboxOverviewPage(BaseModel, frozen=True):
+    """Mailboxes, the oldest first."""
+
+    mailboxes: tuple[MailboxOverview, ...]
+    next: Id | None = Field(default=None, description="give it as `after` for the next page; none on the last")
+
+
+class ListAllMailboxes(Query[MailboxOverviewPage]):
+    """Lists everybody's mailboxes, or that of one subscriber."""
 
     roles: ClassVar[tuple[Role, ...]] = ("operator",)
 

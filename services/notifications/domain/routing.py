@@ -6,7 +6,9 @@ subscribed to the topic hears of it besides. An event that is not in the table i
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from datetime import UTC, date, datetime, time
+from typing import Any, Final, Literal
+from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel
 
@@ -18,6 +20,7 @@ from shared.contracts.membership import Region
 from shared.contracts.message import Event
 from shared.contracts.notifications import Channel, Standing, Topic
 
+HERE: Final = ZoneInfo("Europe/London")
 MAX_REASONS = 10  # of a notice; who speaks for fifty networks need not read fifty lines
 
 Relation = Literal["person", "representative", "members", "steward", "steering-member", "data-steward"]
@@ -52,7 +55,8 @@ class Rule:
 
     ``kept`` is what is kept of the thing it happened to, ``only_with`` a fact without which nobody needs to hear of it,
     and ``never_with`` one with which nobody does. ``instead`` is a fact, and the sentence it is told with if that is
-    there. A ``confidential`` event is told to those named by ``tells`` alone: no subscription reaches it.
+    there. A ``confidential`` event is told to those named by ``tells`` alone: no subscription reaches it. ``by`` is the
+    fact that says until when something is asked, or when it takes place: who is told must hear of it before.
     """
 
     event: type[Event]
@@ -65,6 +69,7 @@ class Rule:
     never_with: str | None = None
     instead: tuple[str, str] | None = None
     confidential: bool = False
+    by: str | None = None
 
     @property
     def sources(self) -> tuple[type[BaseModel], ...]:
@@ -245,6 +250,7 @@ _TABLE = (
         tells=_ASKED,
         concerns=("umbrella",),
         kept=Proposal,
+        by="deadline",
     ),
     Rule(
         membership.ProposalAmended,
@@ -254,6 +260,7 @@ _TABLE = (
         concerns=("umbrella",),
         kept=Proposal,
         only_with="electorate",
+        by="deadline",
     ),
     Rule(
         membership.ProposalDecided,
@@ -340,6 +347,7 @@ _TABLE = (
         "{umbrella} meets in {place} on {date}.",
         tells=_INVITED,
         concerns=("umbrella",),
+        by="date",
     ),
     Rule(
         events.MeetingCancelled,
@@ -349,6 +357,7 @@ _TABLE = (
         concerns=("umbrella",),
         kept=Meeting,
         only_with="place",
+        by="date",
     ),
     Rule(
         benchmark.RoundOpened,
@@ -396,6 +405,7 @@ _TABLE = (
             *_SECRETARIAT,
         ),
         concerns=("umbrella",),
+        by="until",
     ),
     Rule(
         membership.StatementIssued,
@@ -571,6 +581,16 @@ def sentence(rule: Rule, facts: Mapping[str, Any], names: Mapping[str, str]) -> 
         case (fact, template) if facts.get(fact):
             return word(template, facts, names)
     return word(rule.template, facts, names)
+
+
+def by_when(rule: Rule, facts: Mapping[str, Any]) -> datetime | None:
+    """The moment before which an event must be heard of; of a day, its beginning where most of its readers are."""
+    match facts.get(rule.by) if rule.by else None:
+        case datetime() as moment:
+            return moment
+        case date() as day:
+            return datetime.combine(day, time(), HERE).astimezone(UTC)
+    return None
 
 
 def recipients(rule: Rule, audience: Audience) -> list[Recipient]:

@@ -5,11 +5,12 @@ task at a time, so that what a receiver does not take holds up nothing but itsel
 """
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Literal
 
 from pydantic import BaseModel, Field
 
+from services.notifications.domain.place import Place, failed
 from shared.contracts.message import Event
 from shared.contracts.notifications import (
     RegisterWebhook,
@@ -22,40 +23,19 @@ from shared.contracts.notifications import (
 from shared.refusal import Refusal
 
 MAX_WEBHOOKS = 10
-GIVE_UP_AFTER = timedelta(days=3)
-"""How long one notice is tried before its webhook is stopped."""
-FIRST_PAUSE, LONGEST_PAUSE = timedelta(seconds=2), timedelta(hours=1)
-"""The pause after a first failure, doubled with each further one; of each, chance takes away up to a half."""
-LONGEST_ASKED = timedelta(days=1)
-"""A receiver that asks for a longer pause is asked again after this one."""
 
 Stop = Literal["gone", "given-up", "not-allowed"]
 
 
-class Webhook(BaseModel, frozen=True):
+class Webhook(Place, frozen=True):
     """Where somebody is posted to, and what becomes of it.
 
-    ``last`` is the sequence of what its subscriber was told last, and posting goes on after the sequence ``after``.
-    ``under_way``: a task posts to it; ``resume_at``: it is to go on after that sequence once the task has ended. Else
-    it waits until ``next_attempt_at``, has ``stopped``, or rests since there is nothing to post.
+    ``resume_at``: it is to go on after that sequence once the task under way has ended. It may have ``stopped``.
     """
 
-    id: str
-    subscriber: str
     url: str = Field(repr=False)
     secret: str = Field(repr=False)
-    since: datetime
-    last: int
-    after: int
-    under_way: bool = False
     resume_at: int | None = None
-    missed: int = 0
-    status: int | None = None
-    trouble: str | None = None
-    answered_at: datetime | None = None
-    failures: int = 0
-    failing_since: datetime | None = None
-    next_attempt_at: datetime | None = None
     stopped: Stop | None = None
 
 
@@ -147,7 +127,6 @@ def begun(webhook: Webhook) -> Webhook:
 
 def after_posting(webhook: Webhook, posted: Posted, at: datetime) -> tuple[Webhook, list[Event]]:
     """The webhook after a task has ended."""
-    failures = webhook.failures if posted.up_to == webhook.after else 0
     settled = webhook.model_copy(
         update={
             "after": posted.up_to,
@@ -166,20 +145,11 @@ def after_posting(webhook: Webhook, posted: Posted, at: datetime) -> tuple[Webho
         return _stopped(settled, posted.stop)
     if posted.trouble is None:
         return (begun(settled) if settled.after < settled.last else settled), []
-    failing_since = webhook.failing_since if failures and webhook.failing_since else at
-    if at - failing_since >= GIVE_UP_AFTER:
+    moved_on = posted.up_to != webhook.after  # so this is another notice's first failure
+    retried = failed(settled if moved_on else webhook, at, chance=posted.chance, asked=posted.asked)
+    if retried is None:
         return _stopped(settled, "given-up")
-    retried = {
-        "failures": failures + 1,
-        "failing_since": failing_since,
-        "next_attempt_at": at + _pause(failures + 1, posted.asked, posted.chance),
-    }
     return settled.model_copy(update=retried), []
-
-
-def _pause(failures: int, asked: float, chance: float) -> timedelta:
-    longest = min(LONGEST_PAUSE, FIRST_PAUSE * float(2 ** min(failures - 1, 30)))
-    return max(longest * (1 - chance / 2), timedelta(seconds=min(LONGEST_ASKED.total_seconds(), asked)))
 
 
 def _stopped(webhook: Webhook, reason: Stop) -> tuple[Webhook, list[Event]]:

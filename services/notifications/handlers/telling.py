@@ -8,7 +8,7 @@ from pydantic import BaseModel
 from services.notifications import store
 from services.notifications.domain import known, routing
 from services.notifications.domain.delivery_log import Announcement, Telling
-from services.notifications.handlers import webhooks
+from services.notifications.handlers import mail, webhooks
 from services.notifications.handlers.surface import on
 from services.notifications.store import (
     ANNOUNCEMENTS,
@@ -45,15 +45,17 @@ def tell(event: Event, work: Work, kept: BaseModel | None = None) -> None:
         "about": event.aggregate,
         "network": networks[0] if networks else None,
     }
+    by = routing.by_when(rule, facts)
     happened_at = work.envelope.time or work.now
-    listening = webhooks.of_audience(work, [recipient.subscriber for recipient in recipients])
+    told_of_it = [recipient.subscriber for recipient in recipients]
+    listening, mailed = webhooks.of_audience(work, told_of_it), store.mailboxes_of(work, told_of_it)
     sequences = work.announce_all(
         DELIVERIES,
         [
             (
                 delivery_subject(recipient.subscriber, rule.topic),
                 recipient.subscriber,
-                Notice(**said, happened_at=happened_at, why=recipient.why),
+                Notice(**said, happened_at=happened_at, why=recipient.why, by=by),
             )
             for recipient in recipients
         ],
@@ -65,7 +67,9 @@ def tell(event: Event, work: Work, kept: BaseModel | None = None) -> None:
     id_ = work.new_id()
     announcement = Announcement(id=id_, told_at=work.now, event_id=work.envelope.id, told=told, **said)
     work.put(ANNOUNCEMENTS, id_, announcement)
-    webhooks.tell(work, listening, {who: telling.position for who, telling in told.items()})
+    last = {who: telling.position for who, telling in told.items()}
+    webhooks.tell(work, listening, last)
+    mail.tell(work, mailed, last, by)
 
 
 @on.timer("forget-announcements")

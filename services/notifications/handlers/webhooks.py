@@ -70,7 +70,7 @@ def resume_webhook(command: ResumeWebhook, work: Work) -> Done | Refusal:
     mine = webhook.of_principal(work.load(WEBHOOKS, command.webhook), command.webhook, work.principal)
     if isinstance(mine, Refusal):
         return mine
-    if mine.under_way and not store.is_posted_to(work, mine.id):  # its outcome became a dead letter
+    if mine.under_way and not store.is_at_work(work, store.POST, mine.id):  # its outcome became a dead letter
         mine = mine.model_copy(update={"under_way": False})
     decided = webhook.resume(mine, command)
     return decided if isinstance(decided, Refusal) else _keep(work, mine, decided[0], [decided[1]])

@@ -1,0 +1,253 @@
+"""Mails what subscribers are told, by the operator's mail server (SMTP, RFC 5321).
+
+A mail has the same ``Message-ID`` in every attempt, so that one that comes twice can be told for what it is; it says of
+itself that a program wrote it (RFC 3834) and how to end it with one click (RFC 8058).
+"""
+
+import asyncio
+import json
+import random
+import ssl
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from email.message import EmailMessage
+from email.policy import SMTP
+from email.utils import format_datetime, formataddr
+from functools import cache, partial
+from textwrap import wrap
+from typing import Any, Literal, get_args
+from urllib.parse import unquote, urlsplit
+
+import aiosmtplib
+import structlog
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+
+from services.notifications import store
+from services.notifications.domain.mailbox import Mailbox, Mailed
+from services.notifications.posting import in_time
+from services.notifications.store import ToMail
+from shared import clock
+from shared.contracts.notifications import Notice, Topic
+from shared.settings import Settings
+from shared.tasks import Read
+
+AT_ONCE = 8
+"""Mails handed in at a time: mail servers limit how often they are connected to."""
+ANSWER_WITHIN = 30.0
+"""Seconds the mail server has for each of its answers."""
+SENDER_NAME = "Concord"
+LONGEST_SUBJECT = 120
+WIDTH = 76
+
+NOT_THERE = ("5.1.", "5.2.1")
+"""RFC 3463: there is no such mailbox, or it is closed. Without such a status it is one of these replies (RFC 5321):"""
+NOT_THERE_REPLIES = (550, 551, 553)
+
+TEMPLATES = Environment(
+    loader=PackageLoader("services.notifications", "templates"),
+    autoescape=select_autoescape(["html"]),
+    trim_blocks=True,
+    lstrip_blocks=True,
+    undefined=StrictUndefined,
+    keep_trailing_newline=True,
+)
+TEMPLATES.filters["wrapped"] = lambda text, indent="": "\n".join(
+    wrap(text, WIDTH, initial_indent=indent, subsequent_indent=indent, break_long_words=False)
+)
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class PostOffice:
+    """Where mail is handed in, who it is from, and where it may go to."""
+
+    host: str
+    port: int
+    sender: str
+    user: str | None = None
+    password: str | None = None
+    tls: Literal["at-once", "by-starttls", "none"] = "by-starttls"
+    domains: Sequence[str] = ()
+    public_url: str | None = None
+
+
+@cache
+def post_office() -> PostOffice | None:
+    """That of the settings; ``None`` if this platform sends no mail."""
+    settings = Settings.from_environment()
+    if settings.mail_server is None or settings.mail_from is None:
+        return None
+    parts = urlsplit(settings.mail_server)
+    secure = {"smtps": "at-once", "smtp": "by-starttls"}.get(parts.scheme, "none")
+    return PostOffice(
+        host=parts.hostname or "",
+        port=parts.port or {"at-once": 465, "by-starttls": 587}.get(secure, 25),
+        sender=settings.mail_from,
+        user=unquote(parts.username) if parts.username else None,
+        password=unquote(parts.password) if parts.password else None,
+        tls=secure,  # type: ignore[arg-type]  # one of the three
+        domains=settings.mail_domains,
+        public_url=settings.public_url.rstrip("/") if settings.public_url else None,
+    )
+
+
+async def send_mail(args: Mapping[str, Any], read: Read) -> dict[str, Any] | None:
+    """Sends the next mail to a ``mailbox`` in its ``turn``; answers a ``Mailed`` as plain data."""
+    found = await read(partial(store.to_mail, mailbox=args["mailbox"], turn=args["turn"]))
+    if found is None:
+        return None  # nobody will ask
+    sending = asyncio.create_task(hand_in(found, post_office()))
+    try:
+        return (await asyncio.shield(sending)).model_dump()
+    except asyncio.CancelledError:
+        if not await in_time(sending):
+            raise
+        return sending.result().model_dump()
+
+
+async def hand_in(found: ToMail, office: PostOffice | None) -> Mailed:
+    """Hands in one mail; what came of it."""
+    mailbox, chance = found.mailbox, random.random()  # noqa: S311  it spreads load, and guards nothing
+    if office is None:
+        return Mailed(trouble="this platform sends no mail: its operator has named no mail server", stop="no-mail")
+    if not may_be_mailed_to(mailbox.address, office.domains):
+        return Mailed(trouble="the operator does not have addresses of this domain mailed to", stop="not-allowed")
+    missed = 0
+    if mailbox.confirmed_at is None:
+        message = code_mail(mailbox, office)
+    else:
+        missed = (mailbox.up_to or mailbox.after) - mailbox.after - len(found.notices)
+        if not found.notices:
+            return Mailed(missed=missed)
+        message = notices_mail(found, office)
+    heard = await _hand_in(message, mailbox, office)
+    return Mailed(missed=missed, chance=chance, **asdict(heard))
+
+
+def may_be_mailed_to(address: str, domains: Sequence[str]) -> bool:
+    """Whether an address is of one of these domains or below it; of any if there are none."""
+    domain = address.rpartition("@")[2].lower()
+    return not domains or any(domain == each or domain.endswith(f".{each}") for each in domains)
+
+
+# ---- handing in ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What came of handing in: the server's status, what is wrong unless it took the mail, whether that is final."""
+
+    status: int | None = None
+    trouble: str | None = None
+    stop: Literal["refused"] | None = None
+
+
+TROUBLES: Sequence[tuple[type[Exception], str]] = (
+    (aiosmtplib.SMTPTimeoutError, "no answer of the mail server in time"),
+    (TimeoutError, "no answer of the mail server in time"),
+    (aiosmtplib.SMTPAuthenticationError, "the mail server does not let us in"),
+    (aiosmtplib.SMTPConnectError, "no connection to the mail server"),
+    (aiosmtplib.SMTPServerDisconnected, "the mail server closed the connection"),
+    (aiosmtplib.SMTPResponseException, "the mail server did not take it"),
+    (ssl.SSLError, "no secure connection to the mail server"),
+    (aiosmtplib.SMTPException, "the mail server did not take it"),
+    (OSError, "no connection to the mail server"),
+)
+"""What is said of a failure, the first that fits; never the server's own words, which may have the address in them."""
+
+
+async def _hand_in(message: EmailMessage, mailbox: Mailbox, office: PostOffice) -> Heard:
+    try:
+        await aiosmtplib.send(
+            message,
+            sender=office.sender,
+            recipients=[mailbox.address],
+            hostname=office.host,
+            port=office.port,
+            username=office.user,
+            password=office.password,
+            use_tls=office.tls == "at-once",
+            start_tls=office.tls == "by-starttls",
+            timeout=ANSWER_WITHIN,
+        )
+    except aiosmtplib.SMTPRecipientsRefused as error:
+        return _refused(error.recipients[0])
+    except (OSError, aiosmtplib.SMTPException) as error:
+        said = next(words for kind, words in TROUBLES if isinstance(error, kind))
+        return Heard(error.code if isinstance(error, aiosmtplib.SMTPResponseException) else None, said)
+    except Exception as error:  # ours
+        log.error("a mail could not be handed in", mailbox=mailbox.id, error=type(error).__name__)
+        return Heard(trouble="it could not be mailed")
+    return Heard(250)
+
+
+def _refused(refusal: aiosmtplib.SMTPRecipientRefused) -> Heard:
+    """Only what says that there is no such mailbox is final: a server may refuse for its operator's mistake too."""
+    status, words = refusal.code, refusal.message.strip()
+    detailed = words[:2] in ("5.", "4.")
+    gone = words.startswith(NOT_THERE) if detailed else status in NOT_THERE_REPLIES
+    if gone:
+        return Heard(status, "the mail server says that there is no such mailbox", "refused")
+    return Heard(status, "the mail server did not take it")
+
+
+# ---- what is in it -------------------------------------------------------------------------------------------------
+
+
+def code_mail(mailbox: Mailbox, office: PostOffice) -> EmailMessage:
+    """Asks whoever reads it to confirm that the mailbox is theirs."""
+    message = _message(mailbox, office, f"code-{mailbox.turn}", "Confirm that Concord may write to you")
+    said = {"code": mailbox.code, "until": mailbox.code_until, "subscriber": mailbox.subscriber}
+    _fill(message, "code", subject=message["Subject"], **said)
+    return message
+
+
+def notices_mail(found: ToMail, office: PostOffice) -> EmailMessage:
+    """Says what happened since the last mail."""
+    mailbox, notices = found.mailbox, [_read(waiting.payload) for waiting in found.notices]
+    message = _message(mailbox, office, str(mailbox.up_to), _subject(notices))
+    first, last = found.notices[0].sequence, found.notices[-1].sequence
+    message["X-Concord-Sequence"] = f"{first}-{last}"
+    unsubscribe = None
+    if office.public_url is not None:
+        unsubscribe = f"{office.public_url}/unsubscribe/{mailbox.id}/{mailbox.token}"
+        message["List-Unsubscribe"] = f"<{unsubscribe}>"
+        message["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
+    topics = {topic: [one for one in notices if one.topic == topic] for topic in get_args(Topic)}
+    rhythm = {"as-it-happens": "as it happens", "daily": "once a day", "weekly": "once a week"}[mailbox.rhythm]
+    said = {"subject": message["Subject"], "unsubscribe": unsubscribe, "rhythm": rhythm}
+    _fill(message, "notices", topics={topic: some for topic, some in topics.items() if some}, **said)
+    return message
+
+
+def _read(payload: bytes) -> Notice:
+    return Notice.model_validate(json.loads(payload)["data"])
+
+
+def _subject(notices: Sequence[Notice]) -> str:
+    """What presses most, and how much more there is."""
+    pressing = [one for one in notices if one.by is not None]
+    first = min(pressing, key=lambda one: one.by) if pressing else notices[0]  # type: ignore[arg-type,return-value]
+    more = f" (and {len(notices) - 1} more)" if len(notices) > 1 else ""
+    sentence = " ".join(first.sentence.split())
+    room = LONGEST_SUBJECT - len(more)
+    return (sentence if len(sentence) <= room else f"{sentence[: room - 1].rstrip()}…") + more
+
+
+def _message(mailbox: Mailbox, office: PostOffice, number: str, subject: str) -> EmailMessage:
+    domain = office.sender.rpartition("@")[2]
+    message = EmailMessage(policy=SMTP)
+    message["From"] = formataddr((SENDER_NAME, office.sender))
+    message["To"] = mailbox.address
+    message["Subject"] = subject
+    message["Date"] = format_datetime(clock.now())
+    message["Message-ID"] = f"<{mailbox.id}.{number}@{domain}>"
+    message["Auto-Submitted"] = "auto-generated"
+    message["Content-Language"] = "en-GB"
+    return message
+
+
+def _fill(message: EmailMessage, template: str, **said: Any) -> None:
+    message.set_content(TEMPLATES.get_template(f"{template}.txt").render(said))
+    message.add_alternative(TEMPLATES.get_template(f"{template}.html").render(said), subtype="html")
