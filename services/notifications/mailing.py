@@ -24,7 +24,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 
 from services.notifications import store
 from services.notifications.domain.mailbox import Mailbox, Mailed
-from services.notifications.posting import in_time
+from services.notifications.posting import in_time, trusted
 from services.notifications.store import ToMail
 from shared import clock
 from shared.contracts.notifications import Notice, Topic
@@ -106,8 +106,8 @@ async def send_mail(args: Mapping[str, Any], read: Read) -> dict[str, Any] | Non
         return sending.result().model_dump()
 
 
-async def hand_in(found: ToMail, office: PostOffice | None) -> Mailed:
-    """Hands in one mail; what came of it."""
+async def hand_in(found: ToMail, office: PostOffice | None, within: float = ANSWER_WITHIN) -> Mailed:
+    """Hands in one mail; what came of it. The mail server has ``within`` so many seconds for each of its answers."""
     mailbox, chance = found.mailbox, random.random()  # noqa: S311  it spreads load, and guards nothing
     if office is None:
         return Mailed(trouble="this platform sends no mail: its operator has named no mail server", stop="no-mail")
@@ -121,7 +121,7 @@ async def hand_in(found: ToMail, office: PostOffice | None) -> Mailed:
         if not found.notices:
             return Mailed(missed=missed)
         message = notices_mail(found, office)
-    heard = await _hand_in(message, mailbox, office)
+    heard = await _hand_in(message, mailbox, office, within)
     return Mailed(missed=missed, chance=chance, **asdict(heard))
 
 
@@ -144,20 +144,19 @@ class Heard:
 
 
 TROUBLES: Sequence[tuple[type[Exception], str]] = (
-    (aiosmtplib.SMTPTimeoutError, "no answer of the mail server in time"),
+    (ssl.SSLError, "no secure connection to the mail server"),
     (TimeoutError, "no answer of the mail server in time"),
     (aiosmtplib.SMTPAuthenticationError, "the mail server does not let us in"),
     (aiosmtplib.SMTPConnectError, "no connection to the mail server"),
     (aiosmtplib.SMTPServerDisconnected, "the mail server closed the connection"),
     (aiosmtplib.SMTPResponseException, "the mail server did not take it"),
-    (ssl.SSLError, "no secure connection to the mail server"),
-    (aiosmtplib.SMTPException, "the mail server did not take it"),
+    (aiosmtplib.SMTPException, "the mail server offers no secure connection, or no way to log in"),
     (OSError, "no connection to the mail server"),
 )
 """What is said of a failure, the first that fits; never the server's own words, which may have the address in them."""
 
 
-async def _hand_in(message: EmailMessage, mailbox: Mailbox, office: PostOffice) -> Heard:
+async def _hand_in(message: EmailMessage, mailbox: Mailbox, office: PostOffice, within: float) -> Heard:
     try:
         await aiosmtplib.send(
             message,
@@ -169,12 +168,13 @@ async def _hand_in(message: EmailMessage, mailbox: Mailbox, office: PostOffice) 
             password=office.password,
             use_tls=office.tls == "at-once",
             start_tls=office.tls == "by-starttls",
-            timeout=ANSWER_WITHIN,
+            tls_context=None if office.tls == "none" else trusted(),
+            timeout=within,
         )
     except aiosmtplib.SMTPRecipientsRefused as error:
         return _refused(error.recipients[0])
     except (OSError, aiosmtplib.SMTPException) as error:
-        said = next(words for kind, words in TROUBLES if isinstance(error, kind))
+        said = next(words for kind, words in TROUBLES if isinstance(error, kind) or isinstance(error.__cause__, kind))
         return Heard(error.code if isinstance(error, aiosmtplib.SMTPResponseException) else None, said)
     except Exception as error:  # ours
         log.error("a mail could not be handed in", mailbox=mailbox.id, error=type(error).__name__)
