@@ -51,8 +51,8 @@ TEMPLATES = Environment(
     undefined=StrictUndefined,
     keep_trailing_newline=True,
 )
-TEMPLATES.filters["wrapped"] = lambda text, indent="": "\n".join(
-    wrap(text, WIDTH, initial_indent=indent, subsequent_indent=indent, break_long_words=False)
+TEMPLATES.filters["wrapped"] = lambda text, first="", rest="": "\n".join(
+    wrap(text, WIDTH, initial_indent=first, subsequent_indent=rest, break_long_words=False)
 )
 
 log = structlog.get_logger()

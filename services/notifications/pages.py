@@ -41,7 +41,7 @@ async def _ask(door: Door, request: web.Request) -> web.Response:
     mailbox = await _of_link(door, request)
     if mailbox is None:
         return _over()
-    said = f"What happens in your networks is mailed to {_hinted(mailbox.address)} so far."
+    said = f"What happens in your networks is mailed to {_hinted(mailbox.address)}."
     return _page("End mail from Concord", said, asks="End these mails")
 
 
