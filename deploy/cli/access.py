@@ -112,8 +112,9 @@ def revoke(
         answer = {"principal": name, "revoked": count, "servers": servers}
         raise finish(Reply(outcome="answered", answer=answer), as_json=True)
     say(
-        f"Access is taken back from {name}: all that the register has of it is void. If it has webhooks, they are "
-        f"posted to until they are ended: concord send notifications end-all-webhooks --subscriber {name}"
+        f"Access is taken back from {name}: all that the register has of it is void. If it has webhooks or mail, that "
+        f"goes on until it is ended: concord send notifications end-all-webhooks --subscriber {name}, and "
+        f"concord send notifications end-mailbox-of --subscriber {name}"
     )
     if not is_local:
         say(

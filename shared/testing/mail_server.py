@@ -17,6 +17,12 @@ from typing import Any
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
 
 
+def text_of(message: EmailMessage) -> str:
+    """The part of a mail that is plain text, without its line breaks."""
+    part = message.get_body(("plain",))
+    return "" if part is None else " ".join(str(part.get_content()).split())
+
+
 @dataclass
 class MailServer:
     """Listens on 127.0.0.1. Each list has the answers to one step, in turn; ``delay`` is before each mail is taken."""
@@ -55,7 +61,7 @@ class MailServer:
         if self._server is not None:
             self._server.close()
             for each in self._connections:
-                if each.transport is not None:
+                if isinstance(each.transport, asyncio.WriteTransport):
                     each.transport.abort()
             await asyncio.sleep(0.05)  # connections that were broken off are closed a few turns later
 

@@ -82,7 +82,7 @@ def test_whoever_watches_is_told_when_access_is_taken_back(stack: Path) -> None:
         assert watching.stderr.readline().startswith("Watching")
         said = concord("access", "revoke", "leaver", data=stack)
         assert said.stdout.startswith("Access is taken back from leaver: all that the register has of it is void. ")
-        assert said.stdout.strip().endswith("concord send notifications end-all-webhooks --subscriber leaver")
+        assert said.stdout.strip().endswith("concord send notifications end-mailbox-of --subscriber leaver")
         _, told = watching.communicate(timeout=20)
     assert watching.returncode == 1
     assert told.strip() == "NATS ended the connection of leaver for good (nats: user authentication revoked)."

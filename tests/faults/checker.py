@@ -6,10 +6,12 @@
 import asyncio
 import importlib
 import json
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from email.message import EmailMessage
 from itertools import pairwise, zip_longest
 from typing import Any
 
@@ -28,6 +30,7 @@ from shared.identity import DELIVERIES, INBOUND_REFUSED, SERVICES
 from shared.inbox import PARKED
 from shared.outbox import OUTBOX, UNSENT
 from shared.streams import DUPLICATE_WINDOW, event_stream
+from shared.testing.mail_server import text_of
 from shared.testing.receiver import Post, path_of
 from shared.unit_of_work import Aggregate, load
 from tests.faults.ledger import Ledger
@@ -98,6 +101,8 @@ class Facts:
     """The delivery log of notifications: subscriber, position, id of the event told of."""
     posts: list[Post]
     """What was posted to webhooks, in the order it came, those that were not taken as well."""
+    mails: list[EmailMessage]
+    """What the mail server took, in the order it came."""
 
     @property
     def repeats(self) -> int:
@@ -131,7 +136,7 @@ async def gather(stack: Stack, ledger: Ledger) -> Facts:
 
 
 def _facts(stack: Stack, ledger: Ledger, streams: dict[str, list[Stored]]) -> Facts:
-    facts = Facts(ledger, [], streams, {}, {}, {}, [], list(stack.receiver.posts))
+    facts = Facts(ledger, [], streams, {}, {}, {}, [], list(stack.receiver.posts), list(stack.mail.mails))
     for service, engine in stack.engines.items():
         with reading(engine) as connection:
             unsent = set(connection.scalars(select(UNSENT.c.position)))
@@ -515,6 +520,35 @@ def webhooks_are_posted_everything_in_order(facts: Facts) -> Iterator[str]:
                 break
 
 
+def mails_have_everything_in_order(facts: Facts) -> Iterator[str]:
+    """Each mailbox was mailed what its subscriber was told since: mails follow one another, again only whole."""
+    begun = {sent.aggregate: sent.data["after"] for sent in facts.events_of(notifications.MailboxConfirmed)}
+    for id_, mailbox in facts.of("notifications", "MAILBOXES").items():
+        mine = [sent for sent in facts.sent if (sent.stream, sent.aggregate) == (DELIVERIES, mailbox.subscriber)]
+        told = {sent.sequence: " ".join(sent.data["sentence"].split()) for sent in mine if sent.sequence > begun[id_]}
+        after, seen = begun[id_], dict[str, str]()
+        for mail in facts.mails:
+            through, said = mail["X-Concord-Sequence"], text_of(mail)
+            if mail["To"] != mailbox.address or through is None:
+                continue
+            if seen.setdefault(mail["Message-ID"], said) != said:
+                yield f"{mailbox.subscriber} was mailed {through} twice, and not the same"
+            first, last = map(int, through.split("-"))
+            if last > after:
+                if first != after + 1:
+                    yield f"{mailbox.subscriber} was mailed {through} after {after}"
+                wanted = Counter(f"* {told.get(number)} Why you received this:" for number in range(first, last + 1))
+                yield from _differences(f"the mail of {through}", Counter(_items(said)), wanted)
+                after = last
+        if after != max(told, default=after):
+            yield f"{mailbox.subscriber} was mailed everything up to {after}, and was told {max(told)}"
+
+
+def _items(mail: str) -> list[str]:
+    """What the text of a mail tells of, each with the words that follow it."""
+    return re.findall(r"\* .*? Why you received this:", mail)
+
+
 def dead_letters_are_those_that_were_planted(facts: Facts) -> Iterator[str]:
     """Each broken event lies once with each follower that would have handled it, and each message that membership's
     store will not have with membership; nothing else does, or waits."""
@@ -544,6 +578,7 @@ CHECKS: Sequence[Callable[[Facts], Iterable[str]]] = (
     copies_are_what_their_owners_have,
     everybody_is_told_each_thing_once,
     webhooks_are_posted_everything_in_order,
+    mails_have_everything_in_order,
     dead_letters_are_those_that_were_planted,
 )
 

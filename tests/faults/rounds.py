@@ -71,7 +71,7 @@ async def run(round_: Round, directory: Path, turn: asyncio.Lock, said: Said = l
     outcome = Outcome(round_)
     ledger = Ledger()
     async with Stack(directory, round_.store) as stack:
-        load = Load(round_, Platform(stack.nats, ledger, stack.receiver.url))
+        load = Load(round_, Platform(stack.nats, ledger, stack.receiver.url, stack.mail))
         async with turn:
             began = time.monotonic()
             await asyncio.wait_for(load.prepare(lambda: settled(stack)), READY_WITHIN)

@@ -17,6 +17,7 @@ from shared.outbox import count_unsent
 from shared.relay import SINGLY
 from shared.streams import ApiError, api, durables
 from shared.tasks import TASKS
+from shared.testing.mail_server import MailServer
 from shared.testing.nats import PLENTY, NatsServer
 from shared.testing.nats_cluster import NatsCluster
 from shared.testing.receiver import Receiver
@@ -28,6 +29,8 @@ ROOT = Path(__file__).parents[2]
 BYTECODE = ROOT / "build" / "bytecode"
 SOMETIMES_BUSY = (*([204] * 199 + [503]) * 1000, 204)
 """How the receiver of webhooks answers: now and then it has to be tried again."""
+SOMETIMES_FULL = (*(["250 OK"] * 9 + ["452 4.3.1 later"]) * 1000, "250 OK")
+"""How the mail server answers: now and then it has to be tried again."""
 SOON = 15.0
 """Seconds: a timer due within them is still to be waited for."""
 
@@ -50,6 +53,7 @@ class Stack:
         self.directory = directory
         self.nats = nats or NatsServer(directory / "nats", room)
         self.receiver = Receiver(answers=SOMETIMES_BUSY)
+        self.mail = MailServer(to_mails=SOMETIMES_FULL)
         self.programs: dict[str, Program] = {}
         self._settings = settings
         self._stores = {name: new_store(store, directory) for name in SERVICES}
@@ -58,6 +62,7 @@ class Stack:
     async def __aenter__(self) -> "Stack":
         self.nats.start()
         await self.receiver.__aenter__()
+        await self.mail.__aenter__()
         for name in SERVICES:
             self.start(name)
         self.operator: Connection = await self.nats.connect("operator", "operator")
@@ -74,6 +79,7 @@ class Stack:
             engine.dispose()
         await self.nats.__aexit__(kind, error, trace)
         await self.receiver.__aexit__(kind, error, trace)
+        await self.mail.__aexit__(kind, error, trace)
 
     def start(
         self, service: str, fault: str = "", *, clock_offset: timedelta = timedelta(), replica: str = ""
@@ -90,6 +96,8 @@ class Stack:
             "CONCORD_STREAM_REPLICAS": str(self.nats.stream_replicas),
             "CONCORD_FAULT": fault,
             "CONCORD_WEBHOOK_NETWORKS": "127.0.0.0/8",
+            "CONCORD_MAIL_SERVER": self.mail.url,
+            "CONCORD_MAIL_FROM": "concord@example.org",
             # The load seldom fills a batch as large as one must be to go out as one.
             "CONCORD_PUBLISH_SINGLY": "2" if "batch" in fault else str(SINGLY),
             "CONCORD_CLOCK_OFFSET_SECONDS": str(clock_offset.total_seconds()),

@@ -1,6 +1,7 @@
 """What people and programs do meanwhile: stories of real commands and messages."""
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import date, timedelta
 from typing import Any, get_args
@@ -10,6 +11,7 @@ from shared import clock
 from shared.contracts import benchmark, events, membership, notifications
 from shared.contracts.membership import GivenOffice, GivenUmbrellaRules, Office, OrganisationRow, Position
 from shared.contracts.message import Command
+from shared.testing.mail_server import MailServer, text_of
 from tests.faults.teller import MEMBERS, PAUSE, REGISTER_NAME, WITNESS, Teller
 
 EMPLOYER = 5
@@ -26,6 +28,9 @@ DUE_SOON = timedelta(seconds=12)
 """Until what a statement recommends falls due: it is consulted on before that."""
 PLAN_PAUSE, PLAN_LOOKS = 2.0, 4
 """Seconds between two looks at a plan, and how many: each plan costs a second of a core, which others need."""
+
+CODE = re.compile(r"\b[A-Z2-9]{5}-[A-Z2-9]{5}\b")
+"""What a mailbox is confirmed with."""
 
 OFFICES = tuple(
     GivenOffice(place=place, region=region, nation=nation, latitude=latitude, longitude=longitude)
@@ -58,6 +63,8 @@ class World:
         for principal in MEMBERS[:POSTED_TO] if teller.platform.receiver else ():
             url = f"{teller.platform.receiver}?of={principal}"
             await teller.do(principal, notifications.RegisterWebhook(url=url))
+        if teller.platform.mail:
+            await _have_it_mailed(teller, teller.platform.mail, MEMBERS[-1])
         self.organisations = [
             str((await teller.do("operator", membership.RegisterOrganisation(**_organisation(teller, number)))).id)
             for number in range(6)
@@ -175,6 +182,14 @@ async def a_register_is_read(teller: Teller, world: World) -> None:
     await teller.do("operator", membership.ImportOrganisations(register_name="GOV.UK", rows=rows))
     again = (rows[0].model_copy(update={"name": teller.word()}), *rows[1:])
     await teller.do("operator", membership.ImportOrganisations(register_name="GOV.UK", rows=again))
+
+
+async def _have_it_mailed(teller: Teller, mail: MailServer, principal: str) -> None:
+    address, never = f"{principal}@example.org", "00:00"
+    await teller.do(principal, notifications.RegisterMailbox(address=address, quiet_from=never, quiet_until=never))
+    await mail.until(1)
+    code = CODE.findall(text_of(mail.mails[0]))[0]
+    await teller.do(principal, notifications.ConfirmMailbox(code=code))
 
 
 async def a_register_publishes(teller: Teller, world: World) -> None:

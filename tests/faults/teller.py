@@ -21,6 +21,7 @@ from shared.contracts.membership import OrganisationRow
 from shared.contracts.message import REGISTER, Command, Event, Inbound, Query, subject_of
 from shared.contracts.platform import Done, Reply
 from shared.streams import UNAVAILABLE
+from shared.testing.mail_server import MailServer
 from shared.testing.nats import NatsServer
 from shared.testing.nats_cluster import NatsCluster
 from tests.faults.ledger import Asked, Handed, Ledger
@@ -55,11 +56,18 @@ class NotDone(Exception):
 class Platform:
     """The platform as seen from outside: connections, and the ledger of what went over them."""
 
-    def __init__(self, nats: NatsServer | NatsCluster, ledger: Ledger, receiver: str | None = None) -> None:
-        """``receiver`` is where webhooks are posted to; without one nobody has any."""
+    def __init__(
+        self,
+        nats: NatsServer | NatsCluster,
+        ledger: Ledger,
+        receiver: str | None = None,
+        mail: MailServer | None = None,
+    ) -> None:
+        """``receiver`` is where webhooks are posted to, ``mail`` takes mail; without them nobody has any."""
         self._nats = nats
         self.ledger = ledger
         self.receiver = receiver
+        self.mail = mail
         self._as: dict[str, Connection] = {}
 
     async def connect(self) -> None:

@@ -4,6 +4,7 @@ The short set: every point once on each kind of store. ``make faults`` runs the 
 """
 
 import asyncio
+import copy
 import dataclasses
 from collections.abc import Callable, Iterable
 
@@ -62,6 +63,7 @@ def facts(outcomes: dict[Backend, Outcome]) -> Facts:
         parked=dict(sound.parked),
         told=list(sound.told),
         posts=list(sound.posts),
+        mails=list(sound.mails),
     )  # fmt: skip
 
 
@@ -175,6 +177,17 @@ def a_post_nobody_was_to_get(facts: Facts) -> None:
     facts.posts.append(dataclasses.replace(facts.posts[-1], body=b"{}"))
 
 
+def a_mail_is_lost(facts: Facts) -> None:
+    facts.mails.pop()
+
+
+def a_mail_comes_again_with_something_else_in_it(facts: Facts) -> None:
+    again = copy.deepcopy(facts.mails[-1])
+    again.clear_content()
+    again.set_content("* Nothing. Why you received this: so.")
+    facts.mails.append(again)
+
+
 def a_dead_letter_is_lost(facts: Facts) -> None:
     facts.letters["notifications"].pop()
 
@@ -206,6 +219,8 @@ TAMPERING: list[tuple[Callable[[Facts], None], Callable[[Facts], Iterable[str]]]
     (a_post_is_lost, checker.webhooks_are_posted_everything_in_order),
     (two_posts_change_places, checker.webhooks_are_posted_everything_in_order),
     (a_post_nobody_was_to_get, checker.webhooks_are_posted_everything_in_order),
+    (a_mail_is_lost, checker.mails_have_everything_in_order),
+    (a_mail_comes_again_with_something_else_in_it, checker.mails_have_everything_in_order),
     (a_dead_letter_is_lost, checker.dead_letters_are_those_that_were_planted),
     (a_dead_letter_nobody_planted, checker.dead_letters_are_those_that_were_planted),
 ]

@@ -50,7 +50,7 @@ class UnderLoad:
         self.round = round_
         self.random = round_.random("disturbance")
         self.ledger = Ledger()
-        self.platform = Platform(stack.nats, self.ledger, stack.receiver.url)
+        self.platform = Platform(stack.nats, self.ledger, stack.receiver.url, stack.mail)
         self.load = Load(round_, self.platform)
         self.load.planning = False  # a core's second for each plan is others' time
         self.found: list[str] = []
