@@ -55,6 +55,8 @@ def test_values_are_read_from_the_environment(environment: pytest.MonkeyPatch) -
         ),
         ("CONCORD_STREAM_REPLICAS", "2", "CONCORD_STREAM_REPLICAS cannot be '2': input should be 1, 3 or 5"),
         ("CONCORD_LOG_LEVEL", "loud", "CONCORD_LOG_LEVEL cannot be 'loud'"),
+        ("CONCORD_MAIL_FROM", "nobody", "CONCORD_MAIL_FROM cannot be 'nobody': it is not an address such as"),
+        ("CONCORD_PUBLIC_URL", "here", "CONCORD_PUBLIC_URL cannot be 'here': it is not an address that begins with"),
     ],
 )
 def test_a_wrong_setting_ends_the_start_with_its_name_its_value_and_what_would_be_right(
@@ -80,6 +82,39 @@ def test_a_wrong_store_is_not_repeated_since_it_may_hold_a_password(environment:
         "CONCORD_STORE cannot be the address given: only stores of sqlite and postgresql"
     )
     assert "secret" not in str(ended.value)
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["http://concord:secret@mail", "smtp://", "mail:secret", "smtp://concord:secret@mail:many", "smtp://[secret"],
+)
+def test_a_wrong_mail_server_is_not_repeated_since_it_may_hold_a_password(
+    environment: pytest.MonkeyPatch, address: str
+) -> None:
+    environment.setenv("CONCORD_MAIL_SERVER", address)
+    environment.setenv("CONCORD_MAIL_FROM", "concord@example.org")
+    with pytest.raises(SystemExit) as ended:
+        Settings.from_environment()
+    assert str(ended.value).startswith("CONCORD_MAIL_SERVER cannot be the address given: it is not an address such as")
+    assert ":secret@mail" not in str(ended.value)
+
+
+def test_mail_has_a_sender_or_there_is_none(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("CONCORD_MAIL_SERVER", "smtp://concord:secret@mail.example.org")
+    with pytest.raises(SystemExit) as ended:
+        Settings.from_environment()
+    assert str(ended.value) == "CONCORD_MAIL_SERVER is set and CONCORD_MAIL_FROM is not: the address mail comes from."
+    environment.setenv("CONCORD_MAIL_FROM", "concord@example.org")
+    environment.setenv("CONCORD_MAIL_DOMAINS", "GOV.uk, @nhs.uk")
+    assert Settings.from_environment().mail_domains == ("gov.uk", "nhs.uk")
+
+
+def test_what_a_compose_file_passes_on_as_empty_is_not_set(environment: pytest.MonkeyPatch) -> None:
+    for name in ("MAIL_SERVER", "MAIL_FROM", "MAIL_DOMAINS", "PUBLIC_URL", "PUBLIC_PORT"):
+        environment.setenv(f"CONCORD_{name}", "")
+    settings = Settings.from_environment()
+    assert (settings.mail_server, settings.mail_from, settings.mail_domains) == (None, None, ())
+    assert (settings.public_url, settings.public_port) == (None, None)
 
 
 def test_ids_are_remembered_for_longer_than_the_stream_could_deliver_them_again(
