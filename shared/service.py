@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import structlog
 import uvloop
@@ -57,9 +57,6 @@ from shared.testing.fault_points import fault_point, fault_point_once_sent
 from shared.transaction import trace_of, without_values
 from shared.unit_of_work import Reader, new_id
 
-if TYPE_CHECKING:  # loaded where pages are served
-    from aiohttp import web
-
 READERS = 4
 """Threads that answer queries, each on a connection of its own."""
 
@@ -96,7 +93,10 @@ class Door(Protocol):
         """Asks its store, from one consistent state."""
 
     async def ask(self, principal: str, command: Command, id_: str) -> Reply:
-        """Has a command carried out for a principal whom the page knows; durable once it is answered."""
+        """Has a command carried out for a principal whom the page knows; durable once it is answered.
+
+        Raises ``TimeoutError`` after ``PAGE_WITHIN`` seconds: it may be carried out yet.
+        """
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,8 @@ class Service:
     """What makes one service: what it hears, whose events it follows, and how its store is made ready.
 
     ``deliveries_waiting`` counts, by channel, what is to be delivered and is not yet, where a service delivers.
-    ``pages`` is the ``module:function`` that makes an aiohttp application of a ``Door``; it needs CONCORD_PUBLIC_PORT.
+    ``pages`` is the ``module:function`` that serves a service's pages for people, given a ``Door`` and a port; it needs
+    CONCORD_PUBLIC_PORT, and is loaded with it.
     """
 
     surface: Surface
@@ -160,7 +161,7 @@ class Process:
         self._background: list[asyncio.Task[Any]] = []
         self._in_hand: set[asyncio.Task[Any]] = set()
         self._health: asyncio.Server | None = None
-        self._pages: web.AppRunner | None = None
+        self._pages: asyncio.Server | None = None
         self._failed = False
         self._broker.subscriber(self._everything("query"), queue=service.name, no_reply=True, decoder=_as_it_came)(
             self._receive_query
@@ -284,14 +285,10 @@ class Process:
         log.info("ready", store=self._engine.dialect.name, follows=self._service.follows)
 
     async def _open_pages(self, pages: str, port: int) -> None:
-        from aiohttp import web  # noqa: PLC0415  loaded where pages are served, and nowhere else
-
         module, function = pages.split(":")
-        application = getattr(importlib.import_module(module), function)(self)
-        self._pages = web.AppRunner(application, access_log=None, shutdown_timeout=STOP_WITHIN / 2)
-        await self._pages.setup()
+        serve = getattr(importlib.import_module(module), function)
         try:
-            await web.TCPSite(self._pages, port=port).start()
+            self._pages = await serve(self, port)
         except OSError as error:
             reason = error.strerror or str(error)
             log.critical("CONCORD_PUBLIC_PORT cannot be listened on; the process ends", port=port, reason=reason)
@@ -331,12 +328,12 @@ class Process:
         """Stops taking in, finishes what is in hand, replies, acknowledges, leaves."""
         if self._health is not None:
             self._health.close()
+        if self._pages is not None:
+            self._pages.close()
         if self._looping is None:
             return  # it had not begun: it waited for its store or for NATS
         try:
             async with asyncio.timeout(STOP_WITHIN):
-                if self._pages is not None:
-                    await self._pages.cleanup()
                 await self._commands.drain()  # type: ignore[no-untyped-call]  # the client leaves it untyped
                 await self._asked_each.drain()  # type: ignore[no-untyped-call]  # as above
                 for subscriber in self._broker.subscribers:

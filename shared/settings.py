@@ -10,10 +10,12 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
-from shared.contracts.notifications import MailAddress
+from shared.contracts.message import MailAddress
 from shared.streams import INBOUND_MAX_AGE
 
 PREFIX = "CONCORD_"
+MAY_HOLD_A_PASSWORD = ("store", "trace_endpoint", "mail_server", "public_url")
+"""Addresses that are not said again."""
 MAIL_SCHEMES = ("smtp", "smtps", "smtp+plain")
 STORES = ("sqlite", "postgresql")
 
@@ -90,17 +92,32 @@ class Settings(BaseSettings):
     @field_validator("mail_domains", mode="before")
     @classmethod
     def _domains(cls, value: Any) -> Any:
-        return tuple(part.lower().strip("@.") for part in _parts(value)) if isinstance(value, str) else value
+        return tuple(part.lower().strip("@.*") for part in _parts(value)) if isinstance(value, str) else value
 
     @field_validator("mail_server")
     @classmethod
     def _by_smtp(cls, value: str | None) -> str | None:
         try:
-            if value is not None and (urlsplit(value).scheme not in MAIL_SCHEMES or not urlsplit(value).hostname):
+            parts = urlsplit(value or "smtp://host")
+            beyond = parts.path.strip("/") or parts.query or parts.fragment
+            if parts.scheme not in MAIL_SCHEMES or not parts.hostname or beyond or parts.port == 0:
                 raise ValueError
-            _ = value and urlsplit(value).port
         except ValueError:
-            raise ValueError("it is not an address such as smtp://user:password@host:587") from None
+            raise ValueError(
+                "it is not an address such as smtp://user:password@host:587; in a user or password / ? # @ and : are "
+                "written as %2F %3F %23 %40 and %3A"
+            ) from None
+        if parts.scheme == "smtp+plain" and parts.password:
+            raise ValueError("a password is said over TLS alone: begin it with smtp:// or smtps://")
+        return value
+
+    @field_validator("public_url")
+    @classmethod
+    def _plain_address(cls, value: str | None) -> str | None:
+        parts = urlsplit(value or "https://host")
+        beyond = parts.query or parts.fragment or parts.username or any(mark.isspace() for mark in value or "")
+        if parts.scheme not in ("http", "https") or not parts.hostname or beyond:
+            raise ValueError("it is not an address such as https://concord.example.org, with nothing behind a ? or #")
         return value
 
     @field_validator("mail_from")
@@ -144,7 +161,7 @@ class Settings(BaseSettings):
             raise ValueError(f"only stores of {' and '.join(STORES)} are known")
         return value
 
-    @field_validator("trace_endpoint", "public_url")
+    @field_validator("trace_endpoint")
     @classmethod
     def _over_http(cls, value: str | None) -> str | None:
         if value is not None and (urlsplit(value).scheme not in ("http", "https") or not urlsplit(value).hostname):
@@ -152,9 +169,11 @@ class Settings(BaseSettings):
         return value
 
     @model_validator(mode="after")
-    def _mail_has_a_sender(self) -> "Settings":
+    def _what_belongs_together(self) -> "Settings":
         if self.mail_server is not None and self.mail_from is None:
             raise ValueError(f"{PREFIX}MAIL_SERVER is set and {PREFIX}MAIL_FROM is not: the address mail comes from")
+        if self.public_url is not None and self.public_port is None:
+            raise ValueError(f"{PREFIX}PUBLIC_URL is set and {PREFIX}PUBLIC_PORT is not: mails would have a dead link")
         return self
 
     @field_validator("trace_endpoint", "mail_server", "mail_from", "public_url", "public_port", mode="before")
@@ -195,7 +214,5 @@ def _sentence(problem: Any) -> str:
     if problem["type"] == "missing":
         return f"{PREFIX}{name.upper()} is not set: {what}."
     why = problem["msg"].removeprefix("Value error, ")
-    given = (
-        "the address given" if name in ("store", "trace_endpoint", "mail_server") else repr(str(problem["input"]))
-    )  # an address may hold a password
+    given = "the address given" if name in MAY_HOLD_A_PASSWORD else repr(str(problem["input"]))
     return f"{PREFIX}{name.upper()} cannot be {given}: {why[0].lower()}{why[1:]} ({what})."

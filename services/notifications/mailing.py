@@ -9,7 +9,8 @@ import json
 import random
 import ssl
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime, formataddr
@@ -28,13 +29,16 @@ from services.notifications.posting import in_time, trusted
 from services.notifications.store import ToMail
 from shared import clock
 from shared.contracts.notifications import Notice, Topic
+from shared.refusal import Refusal
 from shared.settings import Settings
 from shared.tasks import Read
 
 AT_ONCE = 8
 """Mails handed in at a time: mail servers limit how often they are connected to."""
 ANSWER_WITHIN = 30.0
-"""Seconds the mail server has for each of its answers."""
+"""Seconds the mail server has for each of its answers but the last."""
+TAKEN_WITHIN = 600.0
+"""Seconds it has to say that it took a mail: who gives up earlier sends it twice (RFC 5321, 4.5.3.2.6)."""
 SENDER_NAME = "Concord"
 LONGEST_SUBJECT = 120
 WIDTH = 76
@@ -66,7 +70,7 @@ class PostOffice:
     port: int
     sender: str
     user: str | None = None
-    password: str | None = None
+    password: str | None = field(default=None, repr=False)
     tls: Literal["at-once", "by-starttls", "none"] = "by-starttls"
     domains: Sequence[str] = ()
     public_url: str | None = None
@@ -106,22 +110,44 @@ async def send_mail(args: Mapping[str, Any], read: Read) -> dict[str, Any] | Non
         return sending.result().model_dump()
 
 
-async def hand_in(found: ToMail, office: PostOffice | None, within: float = ANSWER_WITHIN) -> Mailed:
-    """Hands in one mail; what came of it. The mail server has ``within`` so many seconds for each of its answers."""
-    mailbox, chance = found.mailbox, random.random()  # noqa: S311  it spreads load, and guards nothing
+def cannot_mail_to(address: str, office: PostOffice | None) -> Refusal | None:
+    """Why nothing is mailed to an address, whatever its mail server says."""
     if office is None:
-        return Mailed(trouble="this platform sends no mail: its operator has named no mail server", stop="no-mail")
-    if not may_be_mailed_to(mailbox.address, office.domains):
-        return Mailed(trouble="the operator does not have addresses of this domain mailed to", stop="not-allowed")
+        return Refusal(
+            code="no-mail",
+            sentence="This platform sends no mail: its operator has named no mail server. What you are told comes on "
+            "your delivery subject, and to webhooks.",
+        )
+    if not may_be_mailed_to(address, office.domains):
+        domains = ", ".join(office.domains)
+        return Refusal(
+            code="address-not-allowed",
+            sentence=f"{address} was asked for, and this platform mails only to {domains}, and what is below them.",
+            field="address",
+            data={"domains": list(office.domains)},
+        )
+    return None
+
+
+async def hand_in(
+    found: ToMail, office: PostOffice | None, within: float = ANSWER_WITHIN, taken_within: float = TAKEN_WITHIN
+) -> Mailed:
+    """Hands in one mail; what came of it.
+
+    The mail server has ``within`` seconds for each of its answers, and ``taken_within`` for whether it took the mail.
+    """
+    mailbox, chance = found.mailbox, random.random()  # noqa: S311  it spreads load, and guards nothing
     missed = 0
-    if mailbox.confirmed_at is None:
-        message = code_mail(mailbox, office)
-    else:
+    if mailbox.confirmed_at is not None:
         missed = (mailbox.up_to or mailbox.after) - mailbox.after - len(found.notices)
         if not found.notices:
             return Mailed(missed=missed)
-        message = notices_mail(found, office)
-    heard = await _hand_in(message, mailbox, office, within)
+    if office is None or cannot_mail_to(mailbox.address, office):  # the settings are others by now
+        trouble = "the settings of this platform do not have it mailed to this address"
+        return Mailed(missed=missed, trouble=trouble, chance=chance, ours=True)
+    heard = await _heard(found, office, within, taken_within)
+    if heard.ours:
+        log.warning("a mail could not be handed in", mailbox=mailbox.id, trouble=heard.trouble, status=heard.status)
     return Mailed(missed=missed, chance=chance, **asdict(heard))
 
 
@@ -136,10 +162,14 @@ def may_be_mailed_to(address: str, domains: Sequence[str]) -> bool:
 
 @dataclass(frozen=True)
 class Heard:
-    """What came of handing in: the server's status, what is wrong unless it took the mail, whether that is final."""
+    """What came of handing in: the server's status, what is wrong unless it took the mail, whether that is final.
+
+    A trouble is ``ours`` where it says nothing of the mail or its reader.
+    """
 
     status: int | None = None
     trouble: str | None = None
+    ours: bool = False
     stop: Literal["refused"] | None = None
 
 
@@ -156,30 +186,38 @@ TROUBLES: Sequence[tuple[type[Exception], str]] = (
 """What is said of a failure, the first that fits; never the server's own words, which may have the address in them."""
 
 
-async def _hand_in(message: EmailMessage, mailbox: Mailbox, office: PostOffice, within: float) -> Heard:
+async def _heard(found: ToMail, office: PostOffice, within: float, taken_within: float) -> Heard:
+    mailbox = found.mailbox
     try:
-        await aiosmtplib.send(
-            message,
-            sender=office.sender,
-            recipients=[mailbox.address],
-            hostname=office.host,
-            port=office.port,
-            username=office.user,
-            password=office.password,
-            use_tls=office.tls == "at-once",
-            start_tls=office.tls == "by-starttls",
-            tls_context=None if office.tls == "none" else trusted(),
-            timeout=within,
-        )
-    except aiosmtplib.SMTPRecipientsRefused as error:
-        return _refused(error.recipients[0])
+        message = notices_mail(found, office) if mailbox.confirmed_at else code_mail(mailbox, office)
+        await _hand_in(message, mailbox.address, office, within, taken_within)
+    except aiosmtplib.SMTPRecipientRefused as error:
+        return _refused(error)
+    except aiosmtplib.SMTPDataError as error:
+        return Heard(error.code, "the mail server did not take it")
     except (OSError, aiosmtplib.SMTPException) as error:
         said = next(words for kind, words in TROUBLES if isinstance(error, kind) or isinstance(error.__cause__, kind))
-        return Heard(error.code if isinstance(error, aiosmtplib.SMTPResponseException) else None, said)
-    except Exception as error:  # ours
-        log.error("a mail could not be handed in", mailbox=mailbox.id, error=type(error).__name__)
-        return Heard(trouble="it could not be mailed")
+        return Heard(error.code if isinstance(error, aiosmtplib.SMTPResponseException) else None, said, ours=True)
+    except Exception as error:  # a mistake of ours: it is tried again, and must be seen
+        log.error("a mail could not be written", mailbox=mailbox.id, error=type(error).__name__)
+        return Heard(trouble="it could not be written", ours=True)
     return Heard(250)
+
+
+async def _hand_in(message: EmailMessage, to: str, office: PostOffice, within: float, taken_within: float) -> None:
+    async with aiosmtplib.SMTP(
+        hostname=office.host,
+        port=office.port,
+        username=office.user,
+        password=office.password,
+        use_tls=office.tls == "at-once",
+        start_tls=office.tls == "by-starttls",
+        tls_context=None if office.tls == "none" else trusted(),
+        timeout=within,
+    ) as server:
+        await server.mail(office.sender)
+        await server.rcpt(to)
+        await server.data(message.as_bytes(), timeout=taken_within)
 
 
 def _refused(refusal: aiosmtplib.SMTPRecipientRefused) -> Heard:
@@ -188,7 +226,7 @@ def _refused(refusal: aiosmtplib.SMTPRecipientRefused) -> Heard:
     detailed = words[:2] in ("5.", "4.")
     gone = words.startswith(NOT_THERE) if detailed else status in NOT_THERE_REPLIES
     if gone:
-        return Heard(status, "the mail server says that there is no such mailbox", "refused")
+        return Heard(status, "the mail server says that there is no such mailbox", stop="refused")
     return Heard(status, "the mail server did not take it")
 
 
@@ -197,7 +235,8 @@ def _refused(refusal: aiosmtplib.SMTPRecipientRefused) -> Heard:
 
 def code_mail(mailbox: Mailbox, office: PostOffice) -> EmailMessage:
     """Asks whoever reads it to confirm that the mailbox is theirs."""
-    message = _message(mailbox, office, f"code-{mailbox.turn}", "Confirm that Concord may write to you")
+    number = f"code-{int(mailbox.since.timestamp())}"
+    message = _message(mailbox, office, number, "Confirm that Concord may write to you")
     said = {"code": mailbox.code, "until": mailbox.code_until, "subscriber": mailbox.subscriber}
     _fill(message, "code", subject=message["Subject"], **said)
     return message
@@ -213,7 +252,8 @@ def notices_mail(found: ToMail, office: PostOffice) -> EmailMessage:
     if office.public_url is not None:
         unsubscribe = f"{office.public_url}/unsubscribe/{mailbox.id}/{mailbox.token}"
         message["List-Unsubscribe"] = f"<{unsubscribe}>"
-        message["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
+        if unsubscribe.startswith("https://"):  # RFC 8058, 3.1
+            message["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
     topics = {topic: [one for one in notices if one.topic == topic] for topic in get_args(Topic)}
     rhythm = {"as-it-happens": "as it happens", "daily": "once a day", "weekly": "once a week"}[mailbox.rhythm]
     said = {"subject": message["Subject"], "unsubscribe": unsubscribe, "rhythm": rhythm}
@@ -227,10 +267,12 @@ def _read(payload: bytes) -> Notice:
 
 def _subject(notices: Sequence[Notice]) -> str:
     """What presses most, and how much more there is."""
-    pressing = [one for one in notices if one.by is not None]
-    first = min(pressing, key=lambda one: one.by) if pressing else notices[0]  # type: ignore[arg-type,return-value]
+    now = clock.now()
+    pressing = sorted((one.due_at, n) for n, one in enumerate(notices) if one.due_at is not None and one.due_at > now)
+    sentence = " ".join(notices[pressing[0][1] if pressing else 0].sentence.split())
     more = f" (and {len(notices) - 1} more)" if len(notices) > 1 else ""
-    sentence = " ".join(first.sentence.split())
+    if more:
+        sentence = sentence.removesuffix(".")
     room = LONGEST_SUBJECT - len(more)
     return (sentence if len(sentence) <= room else f"{sentence[: room - 1].rstrip()}…") + more
 
@@ -239,7 +281,7 @@ def _message(mailbox: Mailbox, office: PostOffice, number: str, subject: str) ->
     domain = office.sender.rpartition("@")[2]
     message = EmailMessage(policy=SMTP)
     message["From"] = formataddr((SENDER_NAME, office.sender))
-    message["To"] = mailbox.address
+    message["To"] = Address(addr_spec=mailbox.address)
     message["Subject"] = subject
     message["Date"] = format_datetime(clock.now())
     message["Message-ID"] = f"<{mailbox.id}.{number}@{domain}>"

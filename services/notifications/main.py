@@ -9,7 +9,7 @@ SERVICE = Service(
     follows=("membership", "events", "benchmark"),
     deliveries_waiting=store.deliveries_waiting,
     forget=store.forget_old_announcements,
-    pages="services.notifications.pages:pages",
+    pages="services.notifications.pages:serve",
 )
 
 if __name__ == "__main__":

@@ -42,7 +42,7 @@ from services.notifications.domain.known import (
     SteeringGroup,
 )
 from services.notifications.domain.mailbox import Mailbox
-from services.notifications.domain.place import Place
+from services.notifications.domain.progress import Progress
 from services.notifications.domain.routing import ROLE_OF, Audience, Bond, Relation, Rule, Wish
 from services.notifications.domain.subscriber import Subscriber, Subscription
 from services.notifications.domain.webhook import Webhook
@@ -297,10 +297,10 @@ def to_post(reader: Reader, webhook: str, limit: int) -> ToPost | None:
     return ToPost(state, _told(reader, state, limit))
 
 
-def _told(reader: Reader, place: Place, limit: int) -> list[Waiting]:
+def _told(reader: Reader, progress: Progress, limit: int) -> list[Waiting]:
     """The first notices after a place that are still kept."""
     c = OUTBOX.c
-    mine = (c.stream == DELIVERIES, c.aggregate == place.subscriber, c.sequence > place.after)
+    mine = (c.stream == DELIVERIES, c.aggregate == progress.subscriber, c.sequence > progress.after)
     statement = select(c.sequence, c.id, c.payload).where(*mine).order_by(c.sequence).limit(limit)
     return [Waiting(row.sequence, row.id, row.payload) for row in reader.select(statement)]
 
@@ -314,21 +314,19 @@ def mailbox_of(work: Work, subscriber: str) -> Mailbox | None:
 
 
 def mailboxes_of(work: Work, subscribers: Collection[str]) -> list[Mailbox]:
-    """The mailboxes of these people that are confirmed, locked."""
-    ids = _mailbox_ids(work, subscribers, confirmed=True)
-    return [one for one in work.load_all(MAILBOXES, ids).values() if one.confirmed_at is not None]
+    """The mailboxes of these people that have not ended, locked."""
+    return [one for one in work.load_all(MAILBOXES, _mailbox_ids(work, subscribers)).values() if one.stopped != "ended"]
 
 
-def _mailbox_ids(work: Work, subscribers: Collection[str], *, confirmed: bool = False) -> list[str]:
+def _mailbox_ids(work: Work, subscribers: Collection[str]) -> list[str]:
     asked = ({"subscribers": lot} for lot in lots(subscribers))
-    return [row.id for given in asked for row in work.select(_whose_mailbox(confirmed), given)]
+    return [row.id for given in asked for row in work.select(_whose_mailbox(), given)]
 
 
 @cache
-def _whose_mailbox(confirmed: bool) -> Select[Any]:
+def _whose_mailbox() -> Select[Any]:
     c = tables.mailboxes.c
-    found = select(c.id).where(c.subscriber.in_(_list("subscribers"))).order_by(c.id)
-    return found.where(c.confirmed_at.is_not(None)) if confirmed else found
+    return select(c.id).where(c.subscriber.in_(_list("subscribers"))).order_by(c.id)
 
 
 def mailboxes(

@@ -50,7 +50,7 @@ mutes = _part("mutes", subscribers, Column("since", Moment, nullable=False))
 Index("mutes_of_topic", mutes.c.key)  # unused since level 0005 too
 
 
-def _place(name: str, *columns: SchemaItem) -> Table:
+def _progress(name: str, *columns: SchemaItem) -> Table:
     """How far somebody is with what it is told."""
     return _aggregate(
         name,
@@ -73,7 +73,7 @@ def _place(name: str, *columns: SchemaItem) -> Table:
     )
 
 
-webhooks = _place(
+webhooks = _progress(
     "webhooks",
     Column("subscriber", Key, nullable=False, index=True),
     Column("url", Text, nullable=False),
@@ -81,7 +81,7 @@ webhooks = _place(
     Column("resume_at", BigInteger),
     UniqueConstraint("subscriber", "url"),
 )
-mailboxes = _place(
+mailboxes = _progress(
     "mailboxes",
     Column("subscriber", Key, nullable=False, unique=True),
     Column("address", Text, nullable=False),
@@ -97,7 +97,7 @@ mailboxes = _place(
     Column("confirmed_at", Moment),
     Column("turn", BigInteger, nullable=False),
     Column("up_to", BigInteger),
-    Column("by", Moment),
+    Column("due_at", Moment),
     CheckConstraint("stopped IS NULL OR stopped <> 'ended' OR address = ''", name="an_end_forgets_the_address"),
     CheckConstraint("confirmed_at IS NULL OR code IS NULL", name="confirmed_has_no_code"),
     CheckConstraint('up_to IS NULL OR ("after" <= up_to AND up_to <= last)', name="a_mail_is_of_what_waits"),

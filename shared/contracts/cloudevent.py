@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 from pydantic_core import ErrorDetails, from_json, to_json
 from typing_extensions import TypedDict  # of the standard library's, pydantic takes only that of Python 3.12
 
-from shared.contracts.message import PRINCIPAL_PATTERN, Message
+from shared.contracts.message import MAIL_ADDRESS_PATTERN, PRINCIPAL_PATTERN, TIME_OF_DAY_PATTERN, Message
 from shared.refusal import Refusal
 
 MAX_PAYLOAD_BYTES = 1024 * 1024  # the largest message NATS takes with its default settings
@@ -448,7 +448,11 @@ def what_is_wrong(problem: Mapping[str, str]) -> str:
     return f"{problem['problem']}; expected: {problem['expected']}" if problem["expected"] else problem["problem"]
 
 
-_FORMS = {PRINCIPAL_PATTERN: "1 to 63 letters, digits, hyphens or underscores, beginning with a letter or digit"}
+_FORMS = {
+    PRINCIPAL_PATTERN: "1 to 63 letters, digits, hyphens or underscores, beginning with a letter or digit",
+    MAIL_ADDRESS_PATTERN: "an address such as name@example.gov.uk",
+    TIME_OF_DAY_PATTERN: "a time such as 07:30",
+}
 _WORDS: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "missing": ("is missing", lambda _: "a value"),
     "string_too_short": ("is too short", lambda given: f"at least {_characters(given['min_length'])}"),

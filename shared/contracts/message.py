@@ -35,6 +35,16 @@ def _in_utc(moment: datetime) -> datetime:
     return moment.astimezone(UTC)
 
 
+MAIL_ADDRESS_PATTERN = (
+    # Of what RFC 5322 allows before the @, nothing that a mail server or a mail program takes apart once more.
+    r"^[A-Za-z0-9#$&'*+/^_{|}~-]+(\.[A-Za-z0-9#$&'*+/^_{|}~-]+)*"
+    r"@[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)+$"
+)
+MailAddress = Annotated[
+    str, Field(max_length=254, pattern=MAIL_ADDRESS_PATTERN, description="an address such as name@example.gov.uk")
+]
+TIME_OF_DAY_PATTERN = r"^([01][0-9]|2[0-3]):[0-5][0-9]$"
+
 Moment = Annotated[AwareDatetime, AfterValidator(_in_utc), Field(description="RFC 3339 with an offset; kept in UTC")]
 
 AsOf = Annotated[Moment | None, Field(description="how it stood at this moment, which has passed; now if left out")]

@@ -9,7 +9,19 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import BaseModel, Field, HttpUrl, model_validator
 
 from shared.contracts.membership import Region
-from shared.contracts.message import Command, Delivery, Event, Id, Moment, Principal, Query, Role, subject_of
+from shared.contracts.message import (
+    TIME_OF_DAY_PATTERN,
+    Command,
+    Delivery,
+    Event,
+    Id,
+    MailAddress,
+    Moment,
+    Principal,
+    Query,
+    Role,
+    subject_of,
+)
 
 Topic = Literal["membership", "steering", "decisions", "meetings", "benchmark"]
 Channel = Literal["nats"]
@@ -113,7 +125,7 @@ class Notice(Delivery):
     network: Id | None = Field(description="the network it happened in, where it happened in one")
     happened_at: Moment
     why: tuple[str, ...] = Field(description="why you received this, one reason a line, from the nearest to the last")
-    by: Moment | None = Field(
+    due_at: Moment | None = Field(
         default=None, description="until when something is asked, or when it takes place; none where nothing presses"
     )
 
@@ -200,29 +212,27 @@ class WebhookEnded(Event):
 
 # E-mail -------------------------------------------------------------------------------------------------------------
 
-MailAddress = Annotated[
+Rhythm = Literal["as-it-happens", "daily", "weekly"]
+TimeOfDay = Annotated[str, Field(pattern=TIME_OF_DAY_PATTERN, description="such as 07:30")]
+TimeZone = Annotated[
     str,
     Field(
-        max_length=254,
-        pattern=r"^[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*"
-        r"@[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)+$",
-        description="an address such as name@example.gov.uk",
+        min_length=1,
+        max_length=64,
+        description="the time zone of these times, by its IANA name, such as Europe/London",
     ),
 ]
-Rhythm = Literal["as-it-happens", "daily", "weekly"]
-TimeOfDay = Annotated[str, Field(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$", description="such as 07:30")]
 MailboxStop = Annotated[str, Field(pattern=r"^[a-z]+(-[a-z]+)*$")]
 """Why nothing is mailed any more. ``refused``: the mail server says that there is no such mailbox. ``given-up``: it did
-not take one mail within three days. ``not-allowed``: the operator does not have such addresses mailed to. ``no-mail``:
-this platform sends no mail. More may come in time."""
+not take one mail within three days. More may come in time."""
 
-_QUIET = "in the quiet hours nothing is mailed but what could not wait for their end; the same time twice for none"
+_QUIET = "no mail comes in these hours unless it could not wait; give the same time twice to have none"
 
 
 class RegisterMailbox(Command):
-    """Has what whoever sends it is told mailed as well, once ``confirm-mailbox`` gives the code that is sent there.
+    """Has what whoever sends it is told mailed as well. A code is sent to the address; ``confirm-mailbox`` takes it.
 
-    Another address takes the place of the one before, once it is confirmed.
+    Another address takes the place of the one before at once; what is told meanwhile waits for its code.
     """
 
     address: MailAddress
@@ -231,8 +241,8 @@ class RegisterMailbox(Command):
         description="daily, or weekly on Monday, at 08:00; what has a date comes two days before it at the latest",
     )
     quiet_from: TimeOfDay = Field(default="19:00", description=_QUIET)
-    quiet_until: TimeOfDay = "07:00"
-    time_zone: str = Field(default="Europe/London", max_length=64, description="of these times, by its IANA name")
+    quiet_until: TimeOfDay = Field(default="07:00", description="when they end")
+    time_zone: TimeZone = "Europe/London"
 
 
 class ConfirmMailbox(Command):
@@ -246,8 +256,8 @@ class ChangeMailbox(Command):
 
     rhythm: Rhythm | None = None
     quiet_from: TimeOfDay | None = Field(default=None, description=_QUIET)
-    quiet_until: TimeOfDay | None = None
-    time_zone: str | None = Field(default=None, max_length=64, description="of these times, by its IANA name")
+    quiet_until: TimeOfDay | None = Field(default=None, description="when they end")
+    time_zone: TimeZone | None = None
 
     @model_validator(mode="after")
     def _something(self) -> "ChangeMailbox":
@@ -482,12 +492,13 @@ class MailboxState(BaseModel, frozen=True):
     subscriber: Principal
     since: Moment
     confirmed_at: Moment | None = Field(description="when its code came back; nothing but the code is mailed before")
-    rhythm: Rhythm
+    rhythm: str = Field(description="as-it-happens, daily or weekly; more may come in time")
     quiet_from: TimeOfDay
     quiet_until: TimeOfDay
     time_zone: str
     waiting: int = Field(description="how many notices are yet to be mailed")
     missed: int = Field(description="how many notices were no longer kept when their turn came")
+    status: int | None = Field(description="the mail server's last answer, as a number; none if there was none")
     trouble: str | None = Field(description="what was wrong at the last attempt, in words; none if it went out")
     answered_at: Moment | None = Field(description="when the mail server was last heard of; none so far")
     failing_since: Moment | None = Field(description="since when the next mail does not go out; none if all is well")

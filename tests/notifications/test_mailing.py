@@ -16,7 +16,14 @@ import trustme
 
 from services.notifications import posting
 from services.notifications.domain.mailbox import Mailbox, Mailed
-from services.notifications.mailing import PostOffice, code_mail, hand_in, may_be_mailed_to, notices_mail
+from services.notifications.mailing import (
+    PostOffice,
+    cannot_mail_to,
+    code_mail,
+    hand_in,
+    may_be_mailed_to,
+    notices_mail,
+)
 from services.notifications.store import ToMail, Waiting
 from shared.testing.mail_server import MailServer
 
@@ -69,10 +76,10 @@ def test_a_mail_has_every_notice_and_why_it_was_received_as_text_and_as_html() -
 def test_what_presses_most_is_the_subject() -> None:
     notices = [
         notice(11),
-        notice(12, "Positions are asked for until Friday.", by="2026-03-13T12:00:00Z"),
-        notice(13, "Positions are asked for until Thursday.", by="2026-03-12T12:00:00Z"),
+        notice(12, "Positions are asked for until Friday.", due_at="2126-03-13T12:00:00Z"),
+        notice(13, "Positions are asked for until Thursday.", due_at="2126-03-12T12:00:00Z"),
     ]
-    assert notices_mail(found(*notices), OFFICE)["Subject"] == "Positions are asked for until Thursday. (and 2 more)"
+    assert notices_mail(found(*notices), OFFICE)["Subject"] == "Positions are asked for until Thursday (and 2 more)"
     assert notices_mail(found(notices[0]), OFFICE)["Subject"] == "Treasury is registered as a network."
 
 
@@ -100,6 +107,7 @@ def test_a_mail_says_that_a_program_wrote_it_and_how_to_end_it_with_one_click() 
     assert message["Auto-Submitted"] == "auto-generated"
     assert message["List-Unsubscribe"] == f"<https://concord.example/unsubscribe/{BOX}/t0k3n>"
     assert message["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
+    assert notices_mail(found(), replace(OFFICE, public_url="http://localhost"))["List-Unsubscribe-Post"] is None
     assert message["From"] == "Concord <concord@example.org>"
     assert message["To"] == "ada@example.org"
     without = notices_mail(found(), replace(OFFICE, public_url=None))
@@ -109,6 +117,8 @@ def test_a_mail_says_that_a_program_wrote_it_and_how_to_end_it_with_one_click() 
 
 
 def test_the_same_mail_has_the_same_id_in_every_attempt_and_the_next_another() -> None:
+    codes = [mailbox(confirmed_at=None, code="A", code_until=NOW, turn=turn) for turn in (1, 2)]
+    assert len({code_mail(each, OFFICE)["Message-ID"] for each in codes}) == 1
     ids = [notices_mail(found(failures=failures, turn=failures), OFFICE)["Message-ID"] for failures in (0, 1)]
     assert ids[0] == ids[1] == f"<{BOX}.12@example.org>"
     assert notices_mail(found(up_to=13, last=13), OFFICE)["Message-ID"] != ids[0]
@@ -222,12 +232,30 @@ async def test_a_password_is_said_over_tls_and_a_wrong_one_is_a_trouble(
     posting.trusted.cache_clear()
 
 
-async def test_what_may_not_be_mailed_to_is_not() -> None:
+async def test_what_the_settings_do_not_allow_any_more_waits_for_others() -> None:
     async with MailServer() as server:
-        assert (await mailed(server, domains=("gov.uk",))).stop == "not-allowed"
-        assert (await hand_in(found(), None)).stop == "no-mail"
+        for came_of_it in (await mailed(server, domains=("gov.uk",)), await hand_in(found(), None)):
+            assert (came_of_it.ours, came_of_it.stop) == (True, None)
+            assert came_of_it.trouble is not None
         assert (await mailed(server, ToMail(mailbox(), []))) == Mailed(missed=2)
         assert server.mails == []
+
+
+def test_who_cannot_be_mailed_to_is_told_why() -> None:
+    no_mail, elsewhere = (
+        cannot_mail_to("ada@example.org", None),
+        cannot_mail_to("ada@example.org", replace(OFFICE, domains=("gov.uk", "nhs.uk"))),
+    )
+    assert (no_mail and no_mail.code, elsewhere and elsewhere.code) == ("no-mail", "address-not-allowed")
+    assert elsewhere is not None
+    assert "gov.uk, nhs.uk" in elsewhere.sentence
+    assert cannot_mail_to("ada@example.org", OFFICE) is None
+
+
+async def test_a_server_that_takes_its_time_over_a_mail_is_waited_for() -> None:
+    async with MailServer(delay=0.5) as server:
+        came_of_it = await hand_in(found(), replace(OFFICE, port=server.port), within=0.2)
+    assert (came_of_it.trouble, len(server.mails)) == (None, 1)
 
 
 def test_a_domain_covers_those_below_it_and_no_other() -> None:

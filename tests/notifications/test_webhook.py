@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from pydantic import ValidationError
 
-from services.notifications.domain.place import GIVE_UP_AFTER
+from services.notifications.domain.progress import GIVE_UP_AFTER
 from services.notifications.domain.webhook import (
     MAX_WEBHOOKS,
     Posted,

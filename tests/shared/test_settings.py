@@ -56,7 +56,7 @@ def test_values_are_read_from_the_environment(environment: pytest.MonkeyPatch) -
         ("CONCORD_STREAM_REPLICAS", "2", "CONCORD_STREAM_REPLICAS cannot be '2': input should be 1, 3 or 5"),
         ("CONCORD_LOG_LEVEL", "loud", "CONCORD_LOG_LEVEL cannot be 'loud'"),
         ("CONCORD_MAIL_FROM", "nobody", "CONCORD_MAIL_FROM cannot be 'nobody': it is not an address such as"),
-        ("CONCORD_PUBLIC_URL", "here", "CONCORD_PUBLIC_URL cannot be 'here': it is not an address that begins with"),
+        ("CONCORD_PUBLIC_URL", "https://c.example/?a", "CONCORD_PUBLIC_URL cannot be the address given: it is not an"),
     ],
 )
 def test_a_wrong_setting_ends_the_start_with_its_name_its_value_and_what_would_be_right(
@@ -86,7 +86,15 @@ def test_a_wrong_store_is_not_repeated_since_it_may_hold_a_password(environment:
 
 @pytest.mark.parametrize(
     "address",
-    ["http://concord:secret@mail", "smtp://", "mail:secret", "smtp://concord:secret@mail:many", "smtp://[secret"],
+    [
+        "http://concord:secret@mail",
+        "smtp://",
+        "mail:secret",
+        "smtp://concord:secret@mail:many",
+        "smtp://[secret",
+        "smtp://concord:1#secret@mail",
+        "smtp://concord:1/secret@mail",
+    ],
 )
 def test_a_wrong_mail_server_is_not_repeated_since_it_may_hold_a_password(
     environment: pytest.MonkeyPatch, address: str
@@ -105,8 +113,8 @@ def test_mail_has_a_sender_or_there_is_none(environment: pytest.MonkeyPatch) -> 
         Settings.from_environment()
     assert str(ended.value) == "CONCORD_MAIL_SERVER is set and CONCORD_MAIL_FROM is not: the address mail comes from."
     environment.setenv("CONCORD_MAIL_FROM", "concord@example.org")
-    environment.setenv("CONCORD_MAIL_DOMAINS", "GOV.uk, @nhs.uk")
-    assert Settings.from_environment().mail_domains == ("gov.uk", "nhs.uk")
+    environment.setenv("CONCORD_MAIL_DOMAINS", "GOV.uk, @nhs.uk, *.police.uk")
+    assert Settings.from_environment().mail_domains == ("gov.uk", "nhs.uk", "police.uk")
 
 
 def test_what_a_compose_file_passes_on_as_empty_is_not_set(environment: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, Field
 
-from services.notifications.domain.place import Place, failed
+from services.notifications.domain.progress import Progress, failed
 from shared.contracts.message import Event
 from shared.contracts.notifications import (
     ChangeMailbox,
@@ -35,22 +35,23 @@ DIGEST_AT, DIGEST_DAY = time(8), 0
 """When a daily digest goes, by the subscriber's clock, and on which day (Monday) a weekly one."""
 AHEAD = timedelta(days=2)
 """What has a date is mailed so long before it at the latest, whatever the rhythm."""
-NO_REST = timedelta(hours=12)
-"""What leaves less than this once the quiet hours are over does not wait for that."""
+MUST_BE_LEFT = timedelta(hours=12)
+"""If less than this would be left once the quiet hours are over, mail comes in them."""
 MOST_IN_A_MAIL = 100
 CODE_LASTS = timedelta(days=1)
 MAX_CODES_A_DAY = 5
 """A code goes to an address that nobody has confirmed: it may be a stranger's."""
 
-Stop = Literal["refused", "given-up", "not-allowed", "no-mail", "ended"]
+Stop = Literal["refused", "given-up", "ended"]
 
 
-class Mailbox(Place, frozen=True):
+class Mailbox(Progress, frozen=True):
     """Where somebody is mailed to, and what becomes of it. There is one for each subscriber, and it stays when it ends.
 
-    Until it is confirmed it has a ``code`` for so long as ``code_until``; ``codes`` were sent since ``codes_since``.
-    ``turn`` counts the tasks, so that one is known that came too late; ``up_to`` is the last notice of the mail that is
-    under way or failed. ``by`` is the nearest date of what waits. ``token`` is in the link that ends it.
+    Until it is confirmed it has a ``code``, and is forgotten at ``code_until``; ``codes`` were sent since
+    ``codes_since``. ``turn`` counts the tasks, so that one is known that came too late; ``up_to`` is the last notice of
+    the mail that is under way or failed. ``due_at`` is the nearest date of what waits. ``token`` is in the link that
+    ends it.
     """
 
     address: str = Field(repr=False)
@@ -66,21 +67,24 @@ class Mailbox(Place, frozen=True):
     confirmed_at: datetime | None = None
     turn: int = 0
     up_to: int | None = None
-    by: datetime | None = None
+    due_at: datetime | None = None
     stopped: Stop | None = None
 
 
 class Mailed(BaseModel, frozen=True):
     """What came of a task: of the notices of a mail some were ``missed``, and it has a ``trouble`` unless it went out.
 
-    ``status`` is the mail server's, ``chance`` a number drawn from 0 to 1; ``stop``: it is of no use to go on.
+    ``status`` is the mail server's, ``chance`` a number drawn from 0 to 1; ``stop``: it is of no use to go on. A
+    trouble that is ``ours``, of the platform and its mail server, says nothing of this mailbox: it is never given up
+    for it.
     """
 
     missed: int = 0
     status: int | None = None
     trouble: str | None = None
     chance: float = 0
-    stop: Literal["refused", "not-allowed", "no-mail"] | None = None
+    ours: bool = False
+    stop: Literal["refused"] | None = None
 
 
 # ---- whose it is ---------------------------------------------------------------------------------------------------
@@ -104,7 +108,7 @@ def register(
     if before and runs and before.confirmed_at and not before.stopped and before.address == command.address:
         return Refusal(
             code="already-confirmed",
-            sentence="This address is confirmed already. change-mailbox changes when mail comes.",
+            sentence=f"{command.address} is confirmed already; change-mailbox changes when mail comes there.",
             field="address",
         )
     codes, since = (before.codes, before.codes_since or at) if before else (0, at)
@@ -117,17 +121,18 @@ def register(
             "allowed; try again a day after the first, or confirm with the latest.",
             data={"codes": codes, "max": MAX_CODES_A_DAY, "again_at": (since + timedelta(days=1)).isoformat()},
         )
-    # Whoever changes the address of a mailbox that was confirmed misses nothing of what is told meanwhile.
-    goes_on = before is not None and runs and before.confirmed_at is not None
+    # Whoever corrects an address, or has another code sent, misses nothing of what is told meanwhile; and the link in
+    # mails that came already goes on ending what comes.
+    goes_on = before if before and runs else None
     made = Mailbox(
         id=before.id if before else mailbox,
         subscriber=subscriber,
         since=at,
         last=last,
-        after=before.after if before and goes_on else last,
-        by=before.by if before and goes_on else None,
+        after=goes_on.after if goes_on else last,
+        due_at=goes_on.due_at if goes_on else None,
         turn=before.turn if before else 0,
-        token=token,
+        token=goes_on.token if goes_on else token,
         code=code,
         code_until=at + CODE_LASTS,
         codes=codes + 1,
@@ -164,57 +169,67 @@ def confirm(mailbox: Mailbox, command: ConfirmMailbox, last: int, at: datetime) 
         )
     said = MailboxConfirmed(mailbox=mailbox.id, subscriber=mailbox.subscriber, after=mailbox.after)
     well = _well(mailbox) | {"code": None, "code_until": None, "confirmed_at": at, "last": last, "stopped": None}
-    confirmed = mailbox.model_copy(update=well)
-    # Scheduled even if nothing waits: another replica may be telling something, and does not know this one yet.
-    return confirmed.model_copy(update={"next_attempt_at": goes_at(confirmed, at)}), said
+    return _scheduled(mailbox.model_copy(update=well), at), said
 
 
 def change(mailbox: Mailbox, command: ChangeMailbox, at: datetime) -> tuple[Mailbox, Event] | Refusal:
     """The mailbox with another rhythm or other quiet hours; what waits for its time waits by these."""
-    if command.time_zone and (refusal := _unknown_time_zone(command.time_zone)):
+    if command.time_zone is not None and (refusal := _unknown_time_zone(command.time_zone)):
         return refusal
     changed = mailbox.model_copy(update=command.model_dump(exclude_none=True))
     said = MailboxChanged(mailbox=mailbox.id, subscriber=mailbox.subscriber)
-    waits = changed.next_attempt_at is not None and not changed.failures
+    waits = changed.next_attempt_at is not None and not changed.failures and changed.confirmed_at is not None
     return (_scheduled(changed.model_copy(update={"next_attempt_at": None}), at) if waits else changed), said
 
 
-def resume(mailbox: Mailbox, command: ResumeMailbox, at: datetime) -> tuple[Mailbox, Event] | Refusal:
+def resume(mailbox: Mailbox, command: ResumeMailbox) -> tuple[Mailbox, Event] | Refusal:
     """The mailbox that goes on at once, with what waits or without."""
-    goes_on = mailbox.under_way or mailbox.next_attempt_at is not None or mailbox.after >= mailbox.last
-    if not mailbox.stopped and mailbox.failing_since is None and goes_on:
-        return Refusal(code="nothing-to-resume", sentence="Mail has not stopped and does not fail.")
-    if mailbox.code_until is not None and at >= mailbox.code_until:
+    if mailbox.confirmed_at is None:
         return Refusal(
-            code="code-too-old",
-            sentence="The mailbox was not confirmed within a day; have another code sent with register-mailbox.",
+            code="not-confirmed",
+            sentence="The mailbox is not confirmed, so there is nothing to go on with; register-mailbox sends a code.",
+        )
+    if mailbox.under_way:
+        return Refusal(
+            code="under-way", sentence="A mail is being sent at this moment; show-mailbox tells what came of it."
+        )
+    rests = mailbox.next_attempt_at is not None or mailbox.after >= mailbox.last
+    if not mailbox.stopped and mailbox.failing_since is None and rests:
+        return Refusal(
+            code="nothing-to-resume",
+            sentence="Mail has not stopped and does not fail; show-mailbox tells when the next one goes.",
         )
     after = mailbox.last if command.skip else mailbox.after
     fresh = _well(mailbox) | {"after": after, "stopped": None}
     if command.skip:
-        fresh |= {"up_to": None, "by": None}
+        fresh |= {"up_to": None, "due_at": None}
     resumed = mailbox.model_copy(update=fresh)
     said = MailboxResumed(mailbox=mailbox.id, subscriber=mailbox.subscriber, after=after)
-    return (begun(resumed) if resumed.confirmed_at is None or after < resumed.last else resumed), said
+    return (begun(resumed) if after < resumed.last else resumed), said
 
 
 def end(mailbox: Mailbox) -> tuple[Mailbox, Event]:
     """What is left of a mailbox that ends: no address, and how many codes it asked for today."""
     gone = _well(mailbox) | {"address": "", "token": "", "code": None, "code_until": None, "stopped": "ended"}
-    ended = mailbox.model_copy(update=gone | {"confirmed_at": None, "by": None, "up_to": None})
+    ended = mailbox.model_copy(update=gone | {"confirmed_at": None, "due_at": None, "up_to": None})
     return ended, MailboxEnded(mailbox=mailbox.id, subscriber=mailbox.subscriber)
 
 
 def _unknown_time_zone(name: str) -> Refusal | None:
+    if _zone(name) is not None:
+        return None
+    return Refusal(
+        code="unknown-time-zone",
+        sentence=f"There is no time zone {name!r}; give one by its IANA name, such as Europe/London.",
+        field="time_zone",
+    )
+
+
+def _zone(name: str) -> ZoneInfo | None:
     try:
-        ZoneInfo(name)
+        return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        return Refusal(
-            code="unknown-time-zone",
-            sentence=f"There is no time zone {name!r}; give one by its IANA name, such as Europe/London.",
-            field="time_zone",
-        )
-    return None
+        return None
 
 
 def _well(mailbox: Mailbox) -> dict[str, Any]:
@@ -233,27 +248,32 @@ def _well(mailbox: Mailbox) -> dict[str, Any]:
 # ---- when the next mail goes ---------------------------------------------------------------------------------------
 
 
-def after_telling(mailbox: Mailbox, last: int, by: datetime | None, at: datetime) -> Mailbox:
-    """The mailbox once its subscriber was told more; ``by`` is the date it has, if any."""
-    nearest = min((moment for moment in (mailbox.by, by) if moment is not None), default=None)
-    told = mailbox.model_copy(update={"last": last, "by": nearest})
+def after_telling(mailbox: Mailbox, last: int, due_at: datetime | None, at: datetime) -> Mailbox:
+    """The mailbox once its subscriber was told more; ``due_at`` is the date it has, if any."""
+    nearest = min((moment for moment in (mailbox.due_at, due_at) if moment is not None and moment > at), default=None)
+    told = mailbox.model_copy(update={"last": last, "due_at": nearest})
     rests = mailbox.under_way or mailbox.stopped or mailbox.failures or mailbox.confirmed_at is None
     return told if rests else _scheduled(told, at)
 
 
-def when_due(mailbox: Mailbox, last: int) -> Mailbox:
-    """The mailbox once its moment has come; ``last`` is what its subscriber was told last."""
+def when_due(mailbox: Mailbox, at: datetime) -> tuple[Mailbox, list[Event]]:
+    """The mailbox once its moment has come: of its next mail, or of forgetting an address that nobody confirmed."""
     if mailbox.next_attempt_at is None:
-        return mailbox
-    now = mailbox.model_copy(update={"last": last, "next_attempt_at": None})
-    return begun(now) if now.after < last or now.confirmed_at is None else now
+        return mailbox, []
+    if mailbox.code_until is not None and at >= mailbox.code_until:
+        ended, said = end(mailbox)
+        return ended, [said]
+    return begun(mailbox), []
 
 
 def begun(mailbox: Mailbox) -> Mailbox:
     """The mailbox that is mailed to now; a mail that failed is the same one again."""
-    up_to = mailbox.up_to or min(mailbox.after + MOST_IN_A_MAIL, mailbox.last)
-    told = {"up_to": up_to, "by": None} if mailbox.confirmed_at else {}
-    return mailbox.model_copy(update={"under_way": True, "next_attempt_at": None, "turn": mailbox.turn + 1, **told})
+    begins: dict[str, Any] = {"under_way": True, "next_attempt_at": None, "turn": mailbox.turn + 1}
+    if mailbox.confirmed_at is not None and mailbox.up_to is None:
+        begins["up_to"] = min(mailbox.after + MOST_IN_A_MAIL, mailbox.last)
+        if begins["up_to"] == mailbox.last:  # whatever has a date is in it
+            begins["due_at"] = None
+    return mailbox.model_copy(update=begins)
 
 
 def after_mailing(mailbox: Mailbox, mailed: Mailed, at: datetime) -> tuple[Mailbox, list[Event]]:
@@ -265,11 +285,11 @@ def after_mailing(mailbox: Mailbox, mailed: Mailed, at: datetime) -> tuple[Mailb
     if mailed.stop is not None:
         return _stopped(settled, mailed.stop)
     if mailed.trouble is not None:
-        retried = failed(settled, at, chance=mailed.chance)
+        retried = failed(settled, at, chance=mailed.chance, for_ever=mailed.ours)
         return _stopped(settled, "given-up") if retried is None else (settled.model_copy(update=retried), [])
     settled = settled.model_copy(update={"failures": 0, "failing_since": None})
     if mailbox.confirmed_at is None or mailbox.up_to is None:
-        return settled, []
+        return settled.model_copy(update={"next_attempt_at": mailbox.code_until}), []
     went = {"after": mailbox.up_to, "up_to": None, "missed": mailbox.missed + mailed.missed}
     settled = settled.model_copy(update=went)
     if settled.after - mailbox.after >= MOST_IN_A_MAIL and settled.after < settled.last:
@@ -295,14 +315,14 @@ def _scheduled(mailbox: Mailbox, at: datetime) -> Mailbox:
 
 def goes_at(mailbox: Mailbox, at: datetime) -> datetime:
     """When what waits is mailed: by the rhythm and outside the quiet hours, and in time for what has a date."""
-    zone = ZoneInfo(mailbox.time_zone)
+    zone = _zone(mailbox.time_zone) or ZoneInfo("UTC")  # of a zone that is no more, nobody's notices may fail
     soon = at + GATHERED
     due = _rested(mailbox, soon if mailbox.rhythm == "as-it-happens" else _next_digest(at, zone, mailbox.rhythm), zone)
-    if mailbox.by is None or mailbox.by <= at:
+    if mailbox.due_at is None or mailbox.due_at <= at:
         return due
-    in_time = max(soon, mailbox.by - AHEAD)
+    in_time = max(soon, mailbox.due_at - AHEAD)
     rested = _rested(mailbox, in_time, zone)
-    return min(due, rested if mailbox.by - rested >= NO_REST else in_time)
+    return min(due, rested if mailbox.due_at - rested >= MUST_BE_LEFT else in_time)
 
 
 def _next_digest(at: datetime, zone: ZoneInfo, rhythm: Rhythm) -> datetime:

@@ -55,8 +55,8 @@ class Rule:
 
     ``kept`` is what is kept of the thing it happened to, ``only_with`` a fact without which nobody needs to hear of it,
     and ``never_with`` one with which nobody does. ``instead`` is a fact, and the sentence it is told with if that is
-    there. A ``confidential`` event is told to those named by ``tells`` alone: no subscription reaches it. ``by`` is the
-    fact that says until when something is asked, or when it takes place: who is told must hear of it before.
+    there. A ``confidential`` event is told to those named by ``tells`` alone: no subscription reaches it. ``due`` is
+    the fact that says until when something is asked, or when it takes place: who is told must hear of it before.
     """
 
     event: type[Event]
@@ -69,7 +69,7 @@ class Rule:
     never_with: str | None = None
     instead: tuple[str, str] | None = None
     confidential: bool = False
-    by: str | None = None
+    due: str | None = None
 
     @property
     def sources(self) -> tuple[type[BaseModel], ...]:
@@ -250,7 +250,7 @@ _TABLE = (
         tells=_ASKED,
         concerns=("umbrella",),
         kept=Proposal,
-        by="deadline",
+        due="deadline",
     ),
     Rule(
         membership.ProposalAmended,
@@ -260,7 +260,7 @@ _TABLE = (
         concerns=("umbrella",),
         kept=Proposal,
         only_with="electorate",
-        by="deadline",
+        due="deadline",
     ),
     Rule(
         membership.ProposalDecided,
@@ -347,7 +347,7 @@ _TABLE = (
         "{umbrella} meets in {place} on {date}.",
         tells=_INVITED,
         concerns=("umbrella",),
-        by="date",
+        due="date",
     ),
     Rule(
         events.MeetingCancelled,
@@ -357,7 +357,7 @@ _TABLE = (
         concerns=("umbrella",),
         kept=Meeting,
         only_with="place",
-        by="date",
+        due="date",
     ),
     Rule(
         benchmark.RoundOpened,
@@ -405,7 +405,7 @@ _TABLE = (
             *_SECRETARIAT,
         ),
         concerns=("umbrella",),
-        by="until",
+        due="until",
     ),
     Rule(
         membership.StatementIssued,
@@ -583,9 +583,9 @@ def sentence(rule: Rule, facts: Mapping[str, Any], names: Mapping[str, str]) -> 
     return word(rule.template, facts, names)
 
 
-def by_when(rule: Rule, facts: Mapping[str, Any]) -> datetime | None:
+def due_at(rule: Rule, facts: Mapping[str, Any]) -> datetime | None:
     """The moment before which an event must be heard of; of a day, its beginning where most of its readers are."""
-    match facts.get(rule.by) if rule.by else None:
+    match facts.get(rule.due) if rule.due else None:
         case datetime() as moment:
             return moment
         case date() as day:

@@ -10,7 +10,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from services.notifications.domain.place import Place, failed
+from services.notifications.domain.progress import Progress, failed
 from shared.contracts.message import Event
 from shared.contracts.notifications import (
     RegisterWebhook,
@@ -27,7 +27,7 @@ MAX_WEBHOOKS = 10
 Stop = Literal["gone", "given-up", "not-allowed"]
 
 
-class Webhook(Place, frozen=True):
+class Webhook(Progress, frozen=True):
     """Where somebody is posted to, and what becomes of it.
 
     ``resume_at``: it is to go on after that sequence once the task under way has ended. It may have ``stopped``.

@@ -40,6 +40,8 @@ LETTERS = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"
 
 @on.command(RegisterMailbox)
 def register_mailbox(command: RegisterMailbox, work: Work) -> Done | Refusal:
+    if refusal := mailing.cannot_mail_to(command.address, mailing.post_office()):
+        return refusal
     before = store.mailbox_of(work, work.principal)
     decided = mailbox.register(
         command,
@@ -80,7 +82,7 @@ def resume_mailbox(command: ResumeMailbox, work: Work) -> Done | Refusal:
         return mine
     if mine.under_way and not store.is_at_work(work, store.MAIL, mine.id):  # its outcome became a dead letter
         mine = mine.model_copy(update={"under_way": False})
-    decided = mailbox.resume(mine, command, work.now)
+    decided = mailbox.resume(mine, command)
     return decided if isinstance(decided, Refusal) else _keep(work, mine, decided[0], [decided[1]])
 
 
@@ -109,10 +111,10 @@ def _mine(work: Work) -> Mailbox | Refusal:
 # ---- mailing -------------------------------------------------------------------------------------------------------
 
 
-def tell(work: Work, found: Collection[Mailbox], last: Mapping[str, int], by: datetime | None) -> None:
+def tell(work: Work, found: Collection[Mailbox], last: Mapping[str, int], due_at: datetime | None) -> None:
     """Has mailboxes mailed to; ``last`` has for each subscriber the sequence of what it was told last."""
     for one in found:
-        _keep(work, one, mailbox.after_telling(one, last[one.subscriber], by, work.now))
+        _keep(work, one, mailbox.after_telling(one, last[one.subscriber], due_at, work.now))
 
 
 @on.timer(IS_DUE, loads=lambda timer: [(MAILBOXES, timer.key)])
@@ -120,8 +122,8 @@ def mail_is_due(timer: Timer, work: Work) -> None:
     """The moment of a mail has come: by its rhythm, or because the pause after a failure is over."""
     before = work.load(MAILBOXES, timer.key)
     if before is not None and before.next_attempt_at is not None:
-        last = work.last_announced([before.subscriber])[before.subscriber]
-        _keep(work, before, mailbox.when_due(before, last))
+        after, events = mailbox.when_due(before, work.now)
+        _keep(work, before, after, events)
 
 
 @on.task(store.MAIL, mailing.send_mail, loads=lambda outcome: [(MAILBOXES, outcome.key)], at_once=mailing.AT_ONCE)
@@ -134,7 +136,8 @@ def mailed(outcome: TaskOutcome, work: Work) -> None:
     if outcome.error is None and outcome.result is not None:
         came_of_it = Mailed.model_validate(outcome.result)
     after, events = mailbox.after_mailing(before, came_of_it, work.now)
-    metrics.delivered("mail", "delivered", after.after - before.after - came_of_it.missed)
+    if came_of_it.trouble is None:
+        metrics.delivered("mail", "delivered", after.after - before.after - came_of_it.missed)
     if after.stopped is not None:
         metrics.delivered("mail", "failed" if after.stopped == "given-up" else "disabled")
     _keep(work, before.model_copy(update={"under_way": False}), after, events)  # that task is no more
@@ -142,9 +145,10 @@ def mailed(outcome: TaskOutcome, work: Work) -> None:
 
 def _keep(work: Work, before: Mailbox | None, after: Mailbox, events: Sequence[Event] = ()) -> Done | Refusal:
     """Keeps a mailbox, says what happened to it, and has done what it waits for."""
-    if after.next_attempt_at is not None:
-        work.set_timer(IS_DUE, after.id, after.next_attempt_at)
-    elif before is not None and before.next_attempt_at is not None:
+    due, was_due = after.next_attempt_at, before.next_attempt_at if before else None
+    if due is not None and due != was_due:
+        work.set_timer(IS_DUE, after.id, due)
+    elif due is None and was_due is not None:
         work.cancel_timer(IS_DUE, after.id)
     if after.under_way and (before is None or not before.under_way or before.turn != after.turn):
         work.start_task(store.MAIL, after.id, {"mailbox": after.id, "turn": after.turn})

@@ -45,7 +45,7 @@ def tell(event: Event, work: Work, kept: BaseModel | None = None) -> None:
         "about": event.aggregate,
         "network": networks[0] if networks else None,
     }
-    by = routing.by_when(rule, facts)
+    due_at = routing.due_at(rule, facts)
     happened_at = work.envelope.time or work.now
     told_of_it = [recipient.subscriber for recipient in recipients]
     listening, mailed = webhooks.of_audience(work, told_of_it), store.mailboxes_of(work, told_of_it)
@@ -55,7 +55,7 @@ def tell(event: Event, work: Work, kept: BaseModel | None = None) -> None:
             (
                 delivery_subject(recipient.subscriber, rule.topic),
                 recipient.subscriber,
-                Notice(**said, happened_at=happened_at, why=recipient.why, by=by),
+                Notice(**said, happened_at=happened_at, why=recipient.why, due_at=due_at),
             )
             for recipient in recipients
         ],
@@ -69,7 +69,7 @@ def tell(event: Event, work: Work, kept: BaseModel | None = None) -> None:
     work.put(ANNOUNCEMENTS, id_, announcement)
     last = {who: telling.position for who, telling in told.items()}
     webhooks.tell(work, listening, last)
-    mail.tell(work, mailed, last, by)
+    mail.tell(work, mailed, last, due_at)
 
 
 @on.timer("forget-announcements")

@@ -30,7 +30,7 @@ def upgrade() -> None:
         sa.Column("confirmed_at", Moment),
         sa.Column("turn", sa.BigInteger, nullable=False),
         sa.Column("up_to", sa.BigInteger),
-        sa.Column("by", Moment),
+        sa.Column("due_at", Moment),
         sa.Column("since", Moment, nullable=False),
         sa.Column("last", sa.BigInteger, nullable=False),
         sa.Column("after", sa.BigInteger, nullable=False),

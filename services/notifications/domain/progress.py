@@ -17,7 +17,7 @@ LONGEST_ASKED = timedelta(days=1)
 """A receiver that asks for a longer pause is asked again after this one."""
 
 
-class Place(BaseModel, frozen=True):
+class Progress(BaseModel, frozen=True):
     """How far somebody is with what it is told.
 
     ``last`` is the sequence of what the subscriber was told last, and delivery goes on after the sequence ``after``.
@@ -40,15 +40,17 @@ class Place(BaseModel, frozen=True):
     next_attempt_at: datetime | None = None
 
 
-def failed(place: Place, at: datetime, *, chance: float, asked: float = 0) -> dict[str, Any] | None:
-    """What changes with one more failure; ``None`` if that was tried for long enough.
+def failed(
+    progress: Progress, at: datetime, *, chance: float, asked: float = 0, for_ever: bool = False
+) -> dict[str, Any] | None:
+    """What changes with one more failure; ``None`` if that was tried for long enough, unless it is tried ``for_ever``.
 
     ``asked`` is the pause the receiver asks for (seconds), ``chance`` a number drawn from 0 to 1.
     """
-    failing_since = place.failing_since or at
-    if at - failing_since >= GIVE_UP_AFTER:
+    failing_since = progress.failing_since or at
+    if at - failing_since >= GIVE_UP_AFTER and not for_ever:
         return None
-    failures = place.failures + 1
+    failures = progress.failures + 1
     pause = min(LONGEST_PAUSE, FIRST_PAUSE * float(2 ** min(failures - 1, 30))) * (1 - chance / 2)
     wanted = timedelta(seconds=min(LONGEST_ASKED.total_seconds(), asked))
     return {"failures": failures, "failing_since": failing_since, "next_attempt_at": at + max(pause, wanted)}
