@@ -29,11 +29,16 @@ DAY = timedelta(days=1)
 def store(engine: Engine) -> Engine:
     """A store with one task, as a handler has just written it."""
     LOOP.create_all(engine)
-    now = clock.now()
-    task = {"id": "1", "name": "double", "key": "a", "args": {}, "attempts": 0}
-    with writing(engine) as connection:
-        tasks.write(connection, [{**task, "due_at": now, "claimed_until": None, "created_at": now}])
+    write(engine, "double", "1")
     return engine
+
+
+def write(store: Engine, name: str, *ids: str) -> None:
+    """Tasks of one sort, as a handler has just written them; the key of each is its id."""
+    now = clock.now()
+    row = {"name": name, "args": {}, "attempts": 0, "due_at": now, "claimed_until": None, "created_at": now}
+    with writing(store) as connection:
+        tasks.write(connection, [{**row, "id": id_, "key": id_} for id_ in ids])
 
 
 def claimed(store: Engine, *, after: timedelta = timedelta()) -> bool:
@@ -130,6 +135,44 @@ async def outcome_of(store: Engine, attempt: Attempt, retries: Retries) -> TaskO
     return outcome
 
 
+async def test_effects_that_are_slow_leave_room_for_those_of_another_sort(store: Engine) -> None:
+    on, heard, released = Surface("specimen"), list[str](), asyncio.Event()
+    slow = 0
+
+    async def take_time(_: Mapping[str, Any], _read: Read) -> Any:
+        nonlocal slow
+        slow += 1
+        await released.wait()
+
+    async def be_quick(_: Mapping[str, Any], _read: Read) -> Any:
+        return None
+
+    @on.task("slow", take_time, at_once=2)
+    @on.task("quick", be_quick)
+    def done(outcome: TaskOutcome, _: Work) -> None:
+        heard.append(outcome.key)
+
+    write(store, "slow", "2", "3", "4", "5")
+    write(store, "quick", "6")
+    with ThreadPoolExecutor(1) as writer:
+        loop = Loop(on, store, writer)
+        runner = Runner(list(on.task_kinds.values()), loop, nothing_read)
+        looping, running = asyncio.create_task(loop.run()), asyncio.create_task(runner.run())
+        async with asyncio.timeout(20):
+            while heard != ["6"] or slow < 2:  # noqa: ASYNC110  the runner tells nobody but the handler
+                await asyncio.sleep(0.02)
+        assert slow == 2
+        released.set()
+        async with asyncio.timeout(20):
+            while len(heard) < 5:  # noqa: ASYNC110  as above
+                await asyncio.sleep(0.02)
+        running.cancel()
+        await asyncio.wait({running})
+        loop.stop()
+        await looping
+    assert slow == 4
+
+
 def left(store: Engine) -> int:
     with reading(store) as connection:
         return connection.scalar(select(func.count()).select_from(tasks.TASKS)) or 0
@@ -143,7 +186,7 @@ async def test_a_task_that_succeeds_is_told_to_its_handler_and_gone(store: Engin
         return {"answer": 42}
 
     outcome = await outcome_of(store, succeed, AT_ONCE)
-    assert (outcome.result, outcome.error, outcome.attempts, outcome.key) == ({"answer": 42}, None, 1, "a")
+    assert (outcome.result, outcome.error, outcome.attempts, outcome.key) == ({"answer": 42}, None, 1, "1")
     assert left(store) == 0
 
 

@@ -132,7 +132,7 @@ def mailed(outcome: TaskOutcome, work: Work) -> None:
     before = work.load(MAILBOXES, outcome.key)
     if before is None or not before.under_way or outcome.args["turn"] != before.turn:
         return  # it was ended or changed meanwhile
-    came_of_it = Mailed(trouble="it could not be mailed")
+    came_of_it = Mailed(trouble="it could not be mailed", ours=True)
     if outcome.error is None and outcome.result is not None:
         came_of_it = Mailed.model_validate(outcome.result)
     after, events = mailbox.after_mailing(before, came_of_it, work.now)
