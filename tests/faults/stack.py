@@ -96,14 +96,14 @@ class Stack:
             "CONCORD_STREAM_REPLICAS": str(self.nats.stream_replicas),
             "CONCORD_FAULT": fault,
             "CONCORD_WEBHOOK_NETWORKS": "127.0.0.0/8",
-            "CONCORD_MAIL_SERVER": self.mail.url,
-            "CONCORD_MAIL_FROM": "concord@example.org",
             # The load seldom fills a batch as large as one must be to go out as one.
             "CONCORD_PUBLISH_SINGLY": "2" if "batch" in fault else str(SINGLY),
             "CONCORD_CLOCK_OFFSET_SECONDS": str(clock_offset.total_seconds()),
         }
         if sys.dont_write_bytecode:  # a second for each of many starts, where nothing compiled lies beside the sources
             environment |= {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(BYTECODE)}
+        if self.mail.port:  # it was started
+            environment |= {"CONCORD_MAIL_SERVER": self.mail.url, "CONCORD_MAIL_FROM": "concord@example.org"}
         environment |= self._settings.get(service, {})
         command = (sys.executable, "-m", f"services.{service}.main")
         program = Program(name, command, self.directory / f"{name}.log", environment)

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import re
-import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -17,6 +16,7 @@ from nats.aio.client import Client
 from shared.contracts.notifications import ConfirmMailbox, RegisterMailbox, ShowMailbox, Subscribe
 from shared.testing.mail_server import MailServer
 from shared.testing.nats import NatsServer
+from shared.testing.ports import free_port
 from tests.journeys.test_notifications import ask
 from tests.journeys.test_webhooks import PATIENCE, ROOT, happen
 
@@ -27,9 +27,7 @@ class Notifications:
     """The service as a process of its own, on one store, with its pages."""
 
     def __init__(self, server: NatsServer, directory: Path, mail: MailServer) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        port = free_port()
         self.pages = f"http://127.0.0.1:{port}"
         self._environment = os.environ | {
             "CONCORD_NATS": server.url,
