@@ -1,10 +1,7 @@
 """A person is mailed what it is told, by the real service and a real mail server, and ends it with one click."""
 
 import asyncio
-import os
 import re
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Iterator
 from email.message import EmailMessage
 from pathlib import Path
@@ -18,42 +15,25 @@ from shared.testing.mail_server import MailServer
 from shared.testing.nats import NatsServer
 from shared.testing.ports import free_port
 from tests.journeys.test_notifications import ask
-from tests.journeys.test_webhooks import PATIENCE, ROOT, happen
+from tests.journeys.test_webhooks import PATIENCE, Notifications, happen
 
 ADDRESS = "zoe@dept.example.org"
 
 
-class Notifications:
-    """The service as a process of its own, on one store, with its pages."""
+class Mailing(Notifications):
+    """The service with a mail server, and with its pages."""
 
     def __init__(self, server: NatsServer, directory: Path, mail: MailServer) -> None:
+        super().__init__(server, directory)
         port = free_port()
         self.pages = f"http://127.0.0.1:{port}"
-        self._environment = os.environ | {
-            "CONCORD_NATS": server.url,
-            "CONCORD_CREDENTIALS": str(server.creds("notifications", "notifications")),
-            "CONCORD_STORE": f"sqlite:///{directory / 'notifications.sqlite'}",
+        self._environment |= {
             "CONCORD_MAIL_SERVER": mail.url,
             "CONCORD_MAIL_FROM": "concord@example.org",
             "CONCORD_MAIL_DOMAINS": "example.org",
             "CONCORD_PUBLIC_URL": self.pages,
             "CONCORD_PUBLIC_PORT": str(port),
         }
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        command = [sys.executable, "-m", "services.notifications.main"]
-        self.process = subprocess.Popen(command, cwd=ROOT, env=self._environment)
-
-    def stop(self) -> None:
-        assert self.process is not None
-        self.process.terminate()
-        assert self.process.wait(PATIENCE) == 0
-
-    def kill(self) -> None:
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait()
 
 
 @pytest.fixture
@@ -69,8 +49,8 @@ async def mail() -> AsyncIterator[MailServer]:
 
 
 @pytest.fixture
-def notifications(server: NatsServer, tmp_path: Path, mail: MailServer) -> Iterator[Notifications]:
-    service = Notifications(server, tmp_path, mail)
+def notifications(server: NatsServer, tmp_path: Path, mail: MailServer) -> Iterator[Mailing]:
+    service = Mailing(server, tmp_path, mail)
     service.start()
     yield service
     service.kill()
@@ -110,7 +90,7 @@ async def until_mailed(mail: MailServer, last: int) -> None:
 
 
 async def test_what_happens_together_comes_in_one_mail(
-    server: NatsServer, mail: MailServer, notifications: Notifications
+    server: NatsServer, mail: MailServer, notifications: Mailing
 ) -> None:
     await enter(server, mail)
     names = await happen(server, 20)
@@ -124,7 +104,7 @@ async def test_what_happens_together_comes_in_one_mail(
 
 
 async def test_one_click_ends_it_and_looking_does_not(
-    server: NatsServer, mail: MailServer, notifications: Notifications
+    server: NatsServer, mail: MailServer, notifications: Mailing
 ) -> None:
     zoe = await enter(server, mail)
     await happen(server, 1)
@@ -153,7 +133,7 @@ async def test_one_click_ends_it_and_looking_does_not(
 
 
 async def test_whoever_holds_the_page_open_or_says_nonsense_takes_nothing_from_others(
-    server: NatsServer, mail: MailServer, notifications: Notifications
+    server: NatsServer, mail: MailServer, notifications: Mailing
 ) -> None:
     await enter(server, mail)
     await happen(server, 1)
@@ -180,7 +160,7 @@ async def test_whoever_holds_the_page_open_or_says_nonsense_takes_nothing_from_o
 
 @pytest.mark.parametrize("how", ["kill", "stop"])
 async def test_a_death_loses_nothing_and_a_clean_stop_mails_nothing_twice(
-    server: NatsServer, mail: MailServer, notifications: Notifications, how: str
+    server: NatsServer, mail: MailServer, notifications: Mailing, how: str
 ) -> None:
     await enter(server, mail)
     mail.delay = 0.5
@@ -196,7 +176,7 @@ async def test_a_death_loses_nothing_and_a_clean_stop_mails_nothing_twice(
 
 
 async def test_a_slow_mail_server_is_not_asked_for_too_much_at_once_and_holds_up_nobody_else(
-    server: NatsServer, mail: MailServer, notifications: Notifications
+    server: NatsServer, mail: MailServer, notifications: Mailing
 ) -> None:
     mail.delay = 2
     for number in range(20):

@@ -53,7 +53,7 @@ def register_mailbox(command: RegisterMailbox, work: Work) -> Done | Refusal:
         last=work.last_announced([work.principal])[work.principal],
         at=work.now,
     )
-    return decided if isinstance(decided, Refusal) else _keep(work, before, decided[0], [decided[1]])
+    return _carry_out(work, before, decided)
 
 
 @on.command(ConfirmMailbox)
@@ -62,8 +62,7 @@ def confirm_mailbox(command: ConfirmMailbox, work: Work) -> Done | Refusal:
     if isinstance(mine, Refusal):
         return mine
     last = work.last_announced([work.principal])[work.principal]
-    decided = mailbox.confirm(mine, command, last, work.now)
-    return decided if isinstance(decided, Refusal) else _keep(work, mine, decided[0], [decided[1]])
+    return _carry_out(work, mine, mailbox.confirm(mine, command, last, work.now))
 
 
 @on.command(ChangeMailbox)
@@ -71,8 +70,7 @@ def change_mailbox(command: ChangeMailbox, work: Work) -> Done | Refusal:
     mine = _mine(work)
     if isinstance(mine, Refusal):
         return mine
-    decided = mailbox.change(mine, command, work.now)
-    return decided if isinstance(decided, Refusal) else _keep(work, mine, decided[0], [decided[1]])
+    return _carry_out(work, mine, mailbox.change(mine, command, work.now))
 
 
 @on.command(ResumeMailbox)
@@ -82,8 +80,7 @@ def resume_mailbox(command: ResumeMailbox, work: Work) -> Done | Refusal:
         return mine
     if mine.under_way and not store.is_at_work(work, store.MAIL, mine.id):  # its outcome became a dead letter
         mine = mine.model_copy(update={"under_way": False})
-    decided = mailbox.resume(mine, command)
-    return decided if isinstance(decided, Refusal) else _keep(work, mine, decided[0], [decided[1]])
+    return _carry_out(work, mine, mailbox.resume(mine, command))
 
 
 @on.command(EndMailbox)
@@ -98,10 +95,11 @@ def end_mailbox_of(command: EndMailboxOf, work: Work) -> Done | Refusal:
 
 def _end(work: Work, subscriber: str) -> Done | Refusal:
     found = mailbox.of_principal(store.mailbox_of(work, subscriber), subscriber)
-    if isinstance(found, Refusal):
-        return found
-    ended, said = mailbox.end(found)
-    return _keep(work, found, ended, [said])
+    return found if isinstance(found, Refusal) else _carry_out(work, found, mailbox.end(found))
+
+
+def _carry_out(work: Work, before: Mailbox | None, decided: tuple[Mailbox, Event] | Refusal) -> Done | Refusal:
+    return decided if isinstance(decided, Refusal) else _keep(work, before, decided[0], [decided[1]])
 
 
 def _mine(work: Work) -> Mailbox | Refusal:
